@@ -1,0 +1,26 @@
+//! Keybound lets a request through only if its caller proves possession of the key that its access token names:
+//! a TLS client certificate (RFC 8705) or a DPoP proof key (RFC 9449).
+//!
+//! # The way of a request
+//!
+//! 1. [`accept`]: bytes become a peer and a request. TLS ends here.
+//! 2. [`request`]: the target is read once, the credentials are taken out.
+//! 3. [`routes`]: the first rule that matches.
+//! 4. [`verify`]: the core. Does the token hold, does the caller possess what it names? Pure; usable on its own,
+//!    with [`tokens`] remembering signatures and [`keys`] holding the issuers' public keys.
+//! 5. [`replay`]: each proof passes once.
+//! 6. [`authorize`]: the value that travels, stage by stage, and ends as an [`authorize::Authorized`].
+//! 7. [`forward`]: takes an authorized request and nothing else.
+//! 8. [`respond`]: words for whoever was refused; [`refusal`] is the catalogue of reasons.
+//!
+//! [`gateway`] tells this in order; [`server`] runs it as [`config`] says; [`telemetry`] and [`admin`] show it.
+//! [`prover`] is the other side of the wire: keys and proofs as a client makes them.
+
+#![cfg_attr(test, allow(clippy::pedantic, reason = "pedantry is for what ships"))]
+
+pub mod clock;
+pub mod refusal;
+pub mod request;
+pub mod routes;
+pub mod time;
+pub mod verify;

@@ -1,0 +1,393 @@
+//! Every reason to say no, in one closed catalogue. It imports nothing of ours.
+//!
+//! A [`Reason`] says what was wrong; its [`Answer`] says what the client hears (several reasons share
+//! one, so that an attacker does not learn which check failed); [`Refusal`] adds what the operator needs:
+//! expected and found. Neither ever holds a token, a proof, a key or a signature.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// What the client hears: status, OAuth error and whether challenges go with it
+/// (`design.md` section 5). One variant per row of the response catalogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Answer {
+    /// 400 without challenge: malformed HTTP, host or target.
+    Malformed,
+    /// 404: no route matches.
+    NoRoute,
+    /// 405: a method that a gateway does not serve (CONNECT, TRACE).
+    MethodNotServed,
+    /// 413: the body is larger than allowed.
+    BodyTooLarge,
+    /// 421: this connection does not serve that authority (RFC 9110 §15.5.20).
+    Misdirected,
+    /// 431: too many or too large header fields (RFC 6585 §5).
+    HeaderTooLarge,
+    /// 401 with a challenge per accepted scheme and no `error` (RFC 6750 §3.1).
+    NoCredentials,
+    /// 400 `invalid_request` in the challenge of the scheme used.
+    InvalidRequest,
+    /// 400 `invalid_request` in both challenges (RFC 9449 §7.2).
+    SeveralCredentials,
+    /// 401 `invalid_token` in the challenge of the scheme used (RFC 6750 §3.1).
+    InvalidToken,
+    /// 401 `invalid_token` in both challenges: a DPoP-bound token came as Bearer (RFC 9449 §7.2).
+    Downgrade,
+    /// 401 `invalid_dpop_proof` (RFC 9449 §7.1).
+    InvalidProof,
+    /// 403 `insufficient_scope` (RFC 6750 §3.1).
+    InsufficientScope,
+    /// 401 `insufficient_user_authentication` (RFC 9470 §3).
+    InsufficientAuthentication,
+    /// 429: one key holds too many live proofs.
+    TooManyProofs,
+    /// 503 and `Retry-After`: something needed to decide is unavailable or full.
+    Unavailable,
+    /// 502: the upstream cannot be reached or answers nonsense.
+    BadGateway,
+    /// 504: the upstream does not answer in time.
+    GatewayTimeout,
+}
+
+impl Answer {
+    /// The HTTP status code.
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::Malformed | Self::InvalidRequest | Self::SeveralCredentials => 400,
+            Self::NoCredentials
+            | Self::InvalidToken
+            | Self::Downgrade
+            | Self::InvalidProof
+            | Self::InsufficientAuthentication => 401,
+            Self::InsufficientScope => 403,
+            Self::NoRoute => 404,
+            Self::MethodNotServed => 405,
+            Self::BodyTooLarge => 413,
+            Self::Misdirected => 421,
+            Self::TooManyProofs => 429,
+            Self::HeaderTooLarge => 431,
+            Self::BadGateway => 502,
+            Self::Unavailable => 503,
+            Self::GatewayTimeout => 504,
+        }
+    }
+
+    /// The OAuth error code of the challenge and the body, where there is one.
+    pub const fn oauth_error(self) -> Option<&'static str> {
+        match self {
+            Self::InvalidRequest | Self::SeveralCredentials => Some("invalid_request"),
+            Self::InvalidToken | Self::Downgrade => Some("invalid_token"),
+            Self::InvalidProof => Some("invalid_dpop_proof"),
+            Self::InsufficientScope => Some("insufficient_scope"),
+            Self::InsufficientAuthentication => Some("insufficient_user_authentication"),
+            Self::Malformed
+            | Self::NoRoute
+            | Self::MethodNotServed
+            | Self::BodyTooLarge
+            | Self::Misdirected
+            | Self::HeaderTooLarge
+            | Self::NoCredentials
+            | Self::TooManyProofs
+            | Self::Unavailable
+            | Self::BadGateway
+            | Self::GatewayTimeout => None,
+        }
+    }
+
+    /// Whose fault it is.
+    pub const fn blame(self) -> Blame {
+        match self {
+            Self::Malformed
+            | Self::NoRoute
+            | Self::MethodNotServed
+            | Self::BodyTooLarge
+            | Self::Misdirected
+            | Self::HeaderTooLarge
+            | Self::NoCredentials
+            | Self::InvalidRequest
+            | Self::SeveralCredentials
+            | Self::InvalidToken
+            | Self::Downgrade
+            | Self::InvalidProof
+            | Self::InsufficientScope
+            | Self::InsufficientAuthentication
+            | Self::TooManyProofs => Blame::Client,
+            Self::Unavailable => Blame::Gateway,
+            Self::BadGateway | Self::GatewayTimeout => Blame::Upstream,
+        }
+    }
+}
+
+/// Whose fault a refusal is. It picks the log level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// The caller.
+    Client,
+    /// The API behind the gateway.
+    Upstream,
+    /// The gateway, or what it depends on.
+    Gateway,
+}
+
+macro_rules! catalogue {
+    ($($(#[$doc:meta])* $reason:ident $slug:literal $answer:ident $sentence:literal;)*) => {
+        /// Every reason to refuse a request. The slug is what metrics, the access log and tests carry;
+        /// the description is the fixed sentence that a client may read.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Reason { $($(#[$doc])* $reason,)* }
+
+        impl Reason {
+            /// The whole catalogue, in its order.
+            pub const ALL: &'static [Self] = &[$(Self::$reason,)*];
+
+            /// The stable id: metric label and access-log field.
+            pub const fn slug(self) -> &'static str {
+                match self { $(Self::$reason => $slug,)* }
+            }
+
+            /// What the client hears.
+            pub const fn answer(self) -> Answer {
+                match self { $(Self::$reason => Answer::$answer,)* }
+            }
+
+            /// A fixed, coarse sentence for the client: characters of RFC 6750 §3 only, no value of the request.
+            pub const fn description(self) -> &'static str {
+                match self { $(Self::$reason => $sentence,)* }
+            }
+        }
+    };
+}
+
+catalogue! {
+    // The request itself.
+    /// Not HTTP at all, or framed in a way that two readers could read differently (RFC 9112 §2.2, §6.3).
+    MessageMalformed "message_malformed" Malformed "The request is malformed.";
+    /// Host or `:authority` missing, doubled, contradictory or not a host.
+    HostInvalid "host_invalid" Malformed "The Host of the request is missing or malformed.";
+    /// The request target has dot segments, encoded slashes, backslashes, control bytes or a leading `//`.
+    TargetInvalid "target_invalid" Malformed "The request target is malformed or ambiguous.";
+    /// `Connection` nominates an end-to-end field that the gateway relies on.
+    ConnectionNominates "connection_nominates" Malformed "The Connection field names a field that must not be removed.";
+    /// CONNECT or TRACE.
+    MethodNotServed "method_not_served" MethodNotServed "The method is not served here.";
+    /// The authority belongs to another certificate than this connection's.
+    AuthorityMisdirected "authority_misdirected" Misdirected "This connection does not serve the requested authority.";
+    /// More header fields or bytes than `limits` allow.
+    HeaderTooLarge "header_too_large" HeaderTooLarge "The header section is too large.";
+    /// More body bytes than `limits.body_bytes`.
+    BodyTooLarge "body_too_large" BodyTooLarge "The request body is too large.";
+    /// No route matches host, path and method.
+    NoRoute "no_route" NoRoute "No route matches the request.";
+
+    // Credentials (RFC 6750 §2, RFC 9449 §7.1).
+    /// No `Authorization` field, or one of a scheme that is not ours.
+    CredentialsMissing "credentials_missing" NoCredentials "Credentials are required.";
+    /// More than one `Authorization` field, credential or way of sending a token.
+    CredentialsMultiple "credentials_multiple" SeveralCredentials "More than one credential was sent.";
+    /// A token in the query (RFC 9700 §4.3.2).
+    TokenInQuery "token_in_query" InvalidRequest "Access tokens are not accepted in the query.";
+    /// The scheme is ours, what follows is not one token68.
+    CredentialsMalformed "credentials_malformed" InvalidToken "The access token is malformed.";
+
+    // The access token (RFC 9068 §4, RFC 8725).
+    /// Longer than accepted.
+    TokenTooLarge "token_too_large" InvalidToken "The access token is malformed.";
+    /// Not one compact JWS of strict JSON.
+    TokenMalformed "token_malformed" InvalidToken "The access token is malformed.";
+    /// `typ` is not an access token's.
+    TokenType "token_type" InvalidToken "The token is not an access token.";
+    /// `alg` is none, symmetric, unknown or not allowed for the issuer.
+    TokenAlgorithm "token_algorithm" InvalidToken "The access token is not acceptable.";
+    /// `crit` or `b64` is present (RFC 7515 §4.1.11, RFC 7797).
+    TokenCritical "token_critical" InvalidToken "The access token is not acceptable.";
+    /// `iss` is missing or not a configured issuer.
+    TokenIssuer "token_issuer" InvalidToken "The access token is not acceptable.";
+    /// No key of the issuer has this `kid` and `alg`.
+    TokenKeyUnknown "token_key_unknown" InvalidToken "The access token is not acceptable.";
+    /// The signature does not verify.
+    TokenSignature "token_signature" InvalidToken "The access token is not acceptable.";
+    /// `aud` does not name this resource.
+    TokenAudience "token_audience" InvalidToken "The access token is meant for another resource.";
+    /// `exp` has passed.
+    TokenExpired "token_expired" InvalidToken "The access token has expired.";
+    /// `nbf` or `iat` lies in the future.
+    TokenNotYetValid "token_not_yet_valid" InvalidToken "The access token is not valid yet.";
+    /// A required claim is missing or of the wrong type.
+    TokenClaims "token_claims" InvalidToken "The access token is not acceptable.";
+    /// The route does not accept this issuer.
+    TokenIssuerNotAccepted "token_issuer_not_accepted" InvalidToken "The access token is not acceptable here.";
+
+    // The confirmation (RFC 7800, RFC 9449 §6, RFC 8705 §3.1).
+    /// `cnf` is not an object, or a member of it is not a thumbprint.
+    ConfirmationMalformed "confirmation_malformed" InvalidToken "The confirmation of the access token is malformed.";
+    /// `cnf` holds no member that can be enforced.
+    ConfirmationUnenforceable "confirmation_unenforceable" InvalidToken "The confirmation of the access token cannot be enforced.";
+    /// The token names no key.
+    TokenUnbound "token_unbound" InvalidToken "The access token is not sender-constrained.";
+    /// The token is bound in a way that the route does not accept.
+    BindingNotAccepted "binding_not_accepted" InvalidToken "The binding of the access token is not accepted here.";
+    /// A token bound to a proof key came under the Bearer scheme.
+    DpopTokenAsBearer "dpop_token_as_bearer" Downgrade "The access token is DPoP-bound and was sent as a bearer token.";
+    /// A token without `cnf.jkt` came under the DPoP scheme.
+    TokenNotDpopBound "token_not_dpop_bound" InvalidToken "The access token is not bound to a DPoP key.";
+
+    // The certificate (RFC 8705 §3).
+    /// The token is bound to a certificate and none was presented.
+    CertificateMissing "certificate_missing" InvalidToken "The access token is bound to a client certificate.";
+    /// The token is bound to another certificate.
+    CertificateMismatch "certificate_mismatch" InvalidToken "The access token is bound to another client certificate.";
+
+    // The proof (RFC 9449 §4.3; the digits are its steps).
+    /// (1) No `DPoP` field.
+    ProofMissing "proof_missing" InvalidProof "A DPoP proof is required.";
+    /// (1) More than one `DPoP` field or value.
+    ProofMultiple "proof_multiple" InvalidProof "More than one DPoP proof was sent.";
+    /// (2) Longer than accepted.
+    ProofTooLarge "proof_too_large" InvalidProof "The DPoP proof is malformed.";
+    /// (2) Not one compact JWS of strict JSON.
+    ProofMalformed "proof_malformed" InvalidProof "The DPoP proof is malformed.";
+    /// (3) A required claim is missing or of the wrong type.
+    ProofClaims "proof_claims" InvalidProof "The DPoP proof lacks a required claim.";
+    /// (4) `typ` is not `dpop+jwt`.
+    ProofType "proof_type" InvalidProof "The DPoP proof has the wrong type.";
+    /// (5) `alg` is none, symmetric, unknown or not allowed.
+    ProofAlgorithm "proof_algorithm" InvalidProof "The algorithm of the DPoP proof is not accepted.";
+    /// (2) `crit` or `b64` is present (RFC 7515 §4.1.11, RFC 7797).
+    ProofCritical "proof_critical" InvalidProof "The DPoP proof has a critical extension.";
+    /// (6) `jwk` is missing, malformed, weak or unfit for `alg`.
+    ProofKey "proof_key" InvalidProof "The key of the DPoP proof is not acceptable.";
+    /// (7) `jwk` holds private or symmetric material.
+    ProofKeyPrivate "proof_key_private" InvalidProof "The DPoP proof discloses a private key.";
+    /// (6) The signature does not verify.
+    ProofSignature "proof_signature" InvalidProof "The signature of the DPoP proof does not verify.";
+    /// (8) `htm` is another method.
+    ProofMethod "proof_method" InvalidProof "The DPoP proof is for another method.";
+    /// (9) `htu` is another URI.
+    ProofTarget "proof_target" InvalidProof "The DPoP proof is for another URI.";
+    /// (11) `iat` is too old, or `exp` has passed.
+    ProofStale "proof_stale" InvalidProof "The DPoP proof is too old.";
+    /// (11) `iat` or `nbf` lies too far in the future.
+    ProofFuture "proof_future" InvalidProof "The DPoP proof is from the future.";
+    /// (11) Signed before this process started, when it could not remember.
+    ProofBeforeStart "proof_before_start" InvalidProof "The DPoP proof is too old.";
+    /// (12) `ath` is another token's.
+    ProofTokenHash "proof_token_hash" InvalidProof "The DPoP proof is for another access token.";
+    /// (12) The proof's key is not the one the token is bound to.
+    ProofKeyMismatch "proof_key_mismatch" InvalidToken "The access token is bound to another key.";
+    /// §11.1 The proof was spent before.
+    ProofReplayed "proof_replayed" InvalidProof "The DPoP proof was used before.";
+
+    // Policy.
+    /// A scope is missing.
+    ScopeMissing "scope_missing" InsufficientScope "The access token lacks a scope.";
+    /// `acr` is none of the wanted.
+    AuthenticationWeak "authentication_weak" InsufficientAuthentication "A stronger authentication is required.";
+    /// `auth_time` is too long ago.
+    AuthenticationOld "authentication_old" InsufficientAuthentication "A more recent authentication is required.";
+
+    // What the decision depends on.
+    /// No keys of the issuer were ever loaded.
+    KeysUnavailable "keys_unavailable" Unavailable "The service is temporarily unavailable.";
+    /// The replay log holds as many live proofs as it may.
+    ReplayFull "replay_full" Unavailable "The service is temporarily unavailable.";
+    /// This key holds as many live proofs as one key may.
+    ReplayKeyQuota "replay_key_quota" TooManyProofs "Too many requests with this key.";
+
+    // The upstream.
+    /// No connection could be made, or it broke before an answer.
+    UpstreamUnreachable "upstream_unreachable" BadGateway "The upstream cannot be reached.";
+    /// The upstream's answer makes no sense for the request.
+    UpstreamProtocol "upstream_protocol" BadGateway "The upstream gave an unusable answer.";
+    /// The client broke off while it sent its body.
+    ClientGone "client_gone" Malformed "The request body broke off.";
+    /// The upstream took longer than `response_timeout`.
+    UpstreamTimeout "upstream_timeout" GatewayTimeout "The upstream did not answer in time.";
+}
+
+/// One refusal: the reason, and for the operator what was expected and found.
+///
+/// The texts go to logs and explanations, never to the client, and never hold a token, proof or key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    reason: Reason,
+    expected: Option<Cow<'static, str>>,
+    found: Option<Cow<'static, str>>,
+}
+
+impl Refusal {
+    /// A refusal that explains itself.
+    pub const fn new(reason: Reason) -> Self {
+        Self { reason, expected: None, found: None }
+    }
+
+    /// Adds what would have been right.
+    #[must_use]
+    pub fn expected(mut self, expected: impl Into<Cow<'static, str>>) -> Self {
+        self.expected = Some(expected.into());
+        self
+    }
+
+    /// Adds what was there instead.
+    #[must_use]
+    pub fn found(mut self, found: impl Into<Cow<'static, str>>) -> Self {
+        self.found = Some(found.into());
+        self
+    }
+
+    /// The reason.
+    pub const fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// What would have been right, if it can be said.
+    pub fn what_was_expected(&self) -> Option<&str> {
+        self.expected.as_deref()
+    }
+
+    /// What was there instead, if it can be said.
+    pub fn what_was_found(&self) -> Option<&str> {
+        self.found.as_deref()
+    }
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Self {
+        Self::new(reason)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason.slug())?;
+        if let Some(expected) = &self.expected {
+            write!(f, ": expected {expected}")?;
+        }
+        if let Some(found) = &self.found {
+            write!(f, "{} found {found}", if self.expected.is_some() { "," } else { ":" })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn slugs_are_unique_and_fit_for_a_metric_label() {
+        let slugs: HashSet<_> = Reason::ALL.iter().map(|reason| reason.slug()).collect();
+        assert_eq!(slugs.len(), Reason::ALL.len());
+        assert!(slugs.iter().all(|slug| slug.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
+    }
+
+    #[test]
+    fn descriptions_fit_into_a_quoted_string_of_rfc_6750() {
+        for reason in Reason::ALL {
+            let fits = |b: u8| matches!(b, 0x20..=0x21 | 0x23..=0x5B | 0x5D..=0x7E);
+            assert!(reason.description().bytes().all(fits), "{}", reason.slug());
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! What the caller shows: taken out of the request, so that nothing later forwards it by accident.
+
+use std::fmt;
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::refusal::{Reason, Refusal};
+
+const DPOP: HeaderName = HeaderName::from_static("dpop");
+
+/// The authentication scheme that carries a token (RFC 9110 §11.1; names compare without case).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// RFC 6750.
+    Bearer,
+    /// RFC 9449 §7.1.
+    Dpop,
+}
+
+impl Scheme {
+    /// As it is written in a challenge.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bearer => "Bearer",
+            Self::Dpop => "DPoP",
+        }
+    }
+}
+
+/// The `DPoP` field of a request, not looked into yet: an error of the token comes first.
+#[derive(Clone, PartialEq, Eq)]
+pub enum ProofField {
+    /// No field.
+    Absent,
+    /// One field line.
+    One(HeaderValue),
+    /// More than one line.
+    Several,
+}
+
+/// One access token, the scheme it came under, and the proof that came along.
+#[derive(Clone)]
+pub struct Credentials {
+    scheme: Scheme,
+    authorization: HeaderValue,
+    token_at: usize,
+    proof: ProofField,
+}
+
+/// What `Authorization` and the query hold, before it is known whether it is acceptable.
+pub struct Taken {
+    /// The scheme used, as far as one of ours was recognisable: it decides which challenge answers.
+    pub scheme: Option<Scheme>,
+    /// The credentials, or why there are none.
+    pub credentials: Result<Credentials, Refusal>,
+}
+
+impl Credentials {
+    /// Takes every credential field out of `headers`: `Authorization`, `Proxy-Authorization` and `DPoP`.
+    /// Accepts exactly one way of sending exactly one token (RFC 6750 §2). Does not look into token or proof.
+    pub fn take(headers: &mut HeaderMap, query: Option<&str>) -> Taken {
+        let authorization: Vec<HeaderValue> = take_all(headers, &header::AUTHORIZATION);
+        headers.remove(header::PROXY_AUTHORIZATION);
+        let mut proofs = take_all(headers, &DPOP);
+        let proof = match proofs.len() {
+            0 => ProofField::Absent,
+            1 => ProofField::One(proofs.remove(0)),
+            _ => ProofField::Several,
+        };
+        let scheme = authorization.first().and_then(|value| split(value.as_bytes())).map(|(scheme, _)| scheme);
+        let in_query = query.is_some_and(has_access_token);
+        let credentials = match (authorization.len(), in_query) {
+            (0, false) => Err(Refusal::new(Reason::CredentialsMissing)),
+            (0, true) => Err(Refusal::new(Reason::TokenInQuery).expected("the token in the Authorization field")),
+            (1, false) => Self::parse(&authorization[0], proof),
+            (1, true) => Err(Refusal::new(Reason::CredentialsMultiple).found("a token in the query as well")),
+            _ => Err(Refusal::new(Reason::CredentialsMultiple).found("several Authorization fields")),
+        };
+        Taken { scheme, credentials }
+    }
+
+    fn parse(authorization: &HeaderValue, proof: ProofField) -> Result<Self, Refusal> {
+        let malformed = |found| Refusal::new(Reason::CredentialsMalformed).expected("one token68").found(found);
+        let bytes = authorization.as_bytes();
+        let Some((scheme, rest)) = split(bytes) else {
+            return Err(Refusal::new(Reason::CredentialsMissing).found("an authentication scheme that is not accepted"));
+        };
+        // Intermediaries may join repeated lines with commas (RFC 9110 §5.3).
+        if rest.contains(&b',') {
+            return Err(
+                Refusal::new(Reason::CredentialsMultiple).found("several credentials in one Authorization field")
+            );
+        }
+        let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+        let token = &rest[spaces..];
+        if spaces == 0 || token.is_empty() {
+            return Err(malformed("no token after the scheme"));
+        }
+        if !is_token68(token) {
+            return Err(malformed("other characters"));
+        }
+        Ok(Self { scheme, authorization: authorization.clone(), token_at: bytes.len() - token.len(), proof })
+    }
+
+    /// The scheme that the token came under.
+    pub const fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// The access token: one token68.
+    pub fn token(&self) -> &str {
+        // Checked to be token68, hence ASCII, when it was parsed.
+        std::str::from_utf8(&self.authorization.as_bytes()[self.token_at..]).unwrap_or_default()
+    }
+
+    /// The field as the client sent it.
+    pub const fn authorization(&self) -> &HeaderValue {
+        &self.authorization
+    }
+
+    /// The proof that came along.
+    pub const fn proof(&self) -> &ProofField {
+        &self.proof
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("scheme", &self.scheme).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ProofField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Absent => "Absent",
+            Self::One(_) => "One(…)",
+            Self::Several => "Several",
+        })
+    }
+}
+
+fn take_all(headers: &mut HeaderMap, name: &HeaderName) -> Vec<HeaderValue> {
+    match headers.entry(name) {
+        header::Entry::Occupied(entry) => entry.remove_entry_mult().1.collect(),
+        header::Entry::Vacant(_) => Vec::new(),
+    }
+}
+
+/// The scheme, if it is one of ours, and what follows it.
+fn split(value: &[u8]) -> Option<(Scheme, &[u8])> {
+    let end = value.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'-' && *byte != b'_');
+    let (name, rest) = value.split_at(end.unwrap_or(value.len()));
+    let scheme = if name.eq_ignore_ascii_case(b"dpop") {
+        Scheme::Dpop
+    } else if name.eq_ignore_ascii_case(b"bearer") {
+        Scheme::Bearer
+    } else {
+        return None;
+    };
+    Some((scheme, rest))
+}
+
+/// RFC 9110 §11.2.
+fn is_token68(token: &[u8]) -> bool {
+    let padding = token.iter().rev().take_while(|byte| **byte == b'=').count();
+    let core = &token[..token.len() - padding];
+    !core.is_empty()
+        && core
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/'))
+}
+
+/// Whether a parameter's decoded name is exactly `access_token` (RFC 6750 §2.3).
+fn has_access_token(query: &str) -> bool {
+    query.split(['&', ';']).any(|pair| {
+        let name = pair.split('=').next().unwrap_or_default();
+        decoded_eq(name.as_bytes(), b"access_token")
+    })
+}
+
+fn decoded_eq(encoded: &[u8], plain: &[u8]) -> bool {
+    let mut encoded = encoded.iter().copied();
+    let mut plain = plain.iter().copied();
+    loop {
+        let next = match encoded.next() {
+            Some(b'%') => {
+                let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
+                match (digit(encoded.next()), digit(encoded.next())) {
+                    (Some(high), Some(low)) => u8::try_from(high << 4 | low).ok(),
+                    _ => return false,
+                }
+            }
+            other => other,
+        };
+        match (next, plain.next()) {
+            (None, None) => return true,
+            (a, b) if a == b => {}
+            _ => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(lines: &[&[u8]], query: Option<&str>) -> Result<Credentials, Reason> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(header::AUTHORIZATION, HeaderValue::from_bytes(line).unwrap());
+        }
+        let taken = Credentials::take(&mut headers, query);
+        assert!(headers.is_empty());
+        taken.credentials.map_err(|refusal| refusal.reason())
+    }
+
+    #[test]
+    fn one_token_under_one_scheme() {
+        let credentials = take(&[b"dpOp   abc.def~+/=="], Some("access_tokens=1&filter=access_token")).unwrap();
+        assert_eq!((credentials.scheme(), credentials.token()), (Scheme::Dpop, "abc.def~+/=="));
+        assert_eq!(take(&[b"BEARER a"], None).unwrap().scheme(), Scheme::Bearer);
+    }
+
+    #[test]
+    fn everything_else_is_refused_for_its_own_reason() {
+        use Reason::{CredentialsMalformed, CredentialsMissing, CredentialsMultiple, TokenInQuery};
+        let cases: &[(&[&[u8]], Option<&str>, Reason)] = &[
+            (&[], None, CredentialsMissing),
+            (&[b"Basic abc"], None, CredentialsMissing),
+            (&[b"DPoPx abc"], None, CredentialsMissing),
+            (&[b"DPoP a", b"Bearer b"], None, CredentialsMultiple),
+            (&[b"DPoP aaa, Bearer bbb"], None, CredentialsMultiple),
+            (&[b"DPoP m a l"], None, CredentialsMalformed),
+            (&[b"DPoP"], None, CredentialsMalformed),
+            (&[b"DPoP\tabc"], None, CredentialsMalformed),
+            (&[b"DPoP \xff"], None, CredentialsMalformed),
+            (&[b"DPoP =="], None, CredentialsMalformed),
+            (&[], Some("access_token=x"), TokenInQuery),
+            (&[], Some("a=1;%61ccess_token"), TokenInQuery),
+            (&[b"DPoP a"], Some("access_token="), CredentialsMultiple),
+        ];
+        for (lines, query, reason) in cases {
+            assert_eq!(take(lines, *query).unwrap_err(), *reason, "{lines:?} {query:?}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let credentials = take(&[b"DPoP sesame"], None).unwrap();
+        assert!(!format!("{credentials:?}").contains("sesame"));
+    }
+}

@@ -1,0 +1,127 @@
+//! A request whose target was read, before anyone asked whether it may pass.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::Request;
+
+use super::connection::check_nominations;
+use super::credentials::Taken;
+use super::{Credentials, Peer, PublicUrl, Scheme, Target};
+use crate::refusal::{Reason, Refusal};
+
+/// Names one request in logs, in the answer and at the upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId(Arc<str>);
+
+impl RequestId {
+    /// Takes a text of visible ASCII characters.
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// The id.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A request with its peer and its one reading of the target.
+pub struct Inbound<B> {
+    request: Request<B>,
+    peer: Arc<Peer>,
+    target: Target,
+    id: RequestId,
+    scheme_used: Option<Scheme>,
+}
+
+impl<B> Inbound<B> {
+    /// Reads the target and checks what concerns the message as a whole.
+    ///
+    /// # Errors
+    /// The refusal and the request, untouched.
+    pub fn read(
+        request: Request<B>,
+        peer: Arc<Peer>,
+        public_url: Option<&PublicUrl>,
+        id: RequestId,
+    ) -> Result<Self, Box<(Refusal, Request<B>)>> {
+        let target = Target::parse(
+            request.method(),
+            request.uri(),
+            request.version(),
+            request.headers(),
+            peer.scheme(),
+            public_url,
+        )
+        .and_then(|target| check_nominations(request.headers()).map(|()| target))
+        .and_then(|target| serves(&peer, &target).map(|()| target));
+        match target {
+            Ok(target) => Ok(Self { request, peer, target, id, scheme_used: None }),
+            Err(refusal) => Err(Box::new((refusal, request))),
+        }
+    }
+
+    /// Takes the credentials out of the request, and remembers the scheme that was used.
+    pub fn take_credentials(&mut self) -> Result<Credentials, Refusal> {
+        let query = self.target.path_and_query().query();
+        let Taken { scheme, credentials } = Credentials::take(self.request.headers_mut(), query);
+        self.scheme_used = scheme;
+        credentials
+    }
+
+    /// The request as received.
+    pub const fn request(&self) -> &Request<B> {
+        &self.request
+    }
+
+    /// Who asks.
+    pub const fn peer(&self) -> &Arc<Peer> {
+        &self.peer
+    }
+
+    /// What is asked.
+    pub const fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Names the request.
+    pub const fn id(&self) -> &RequestId {
+        &self.id
+    }
+
+    /// The scheme that the client used, once credentials were taken.
+    pub const fn scheme_used(&self) -> Option<Scheme> {
+        self.scheme_used
+    }
+
+    /// Gives the parts away.
+    pub fn into_parts(self) -> (Request<B>, Arc<Peer>, Target, RequestId) {
+        (self.request, self.peer, self.target, self.id)
+    }
+}
+
+/// RFC 9110 §7.4: an authority that another certificate answers for does not belong on this connection.
+fn serves(peer: &Peer, target: &Target) -> Result<(), Refusal> {
+    let Some(tls) = &peer.tls else { return Ok(()) };
+    let shown = tls.names.certificate_for(tls.server_name.as_deref());
+    // A client that asked for no name took the first certificate, whatever host it meant.
+    if tls.server_name.is_none() || tls.names.certificate_for(Some(target.host())) == shown {
+        return Ok(());
+    }
+    Err(Refusal::new(Reason::AuthorityMisdirected)
+        .expected(format!("an authority of the certificate for {}", tls.server_name.as_deref().unwrap_or("no name")))
+        .found(target.host().to_owned()))
+}
+
+impl<B> fmt::Debug for Inbound<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inbound").field("id", &self.id).field("target", &self.target).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,15 @@
+//! What was asked and by whom, parsed once. Pure.
+//!
+//! Enters: a peer and an HTTP head. Leaves: an [`Inbound`] whose [`Target`] routing, `htu` and forwarding
+//! all read, and [`Credentials`] taken *out* of it. Never: a second look at the raw target.
+
+pub mod connection;
+mod credentials;
+mod inbound;
+mod peer;
+mod target;
+
+pub use credentials::{Credentials, ProofField, Scheme};
+pub use inbound::{Inbound, RequestId};
+pub use peer::{ClientCertificate, Peer, ServedNames, TlsFacts};
+pub use target::{ListenerScheme, PublicUrl, Target};

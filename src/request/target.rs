@@ -1,0 +1,308 @@
+//! What was asked: one reading of the request target and its authority, for everyone.
+//!
+//! Refused at the door, because an upstream might read them otherwise than we do: dot segments (plain,
+//! encoded or with path parameters), encoded slashes, backslashes, control bytes, overlong encodings,
+//! a leading `//`, and every Host that is not exactly a host and a port.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Uri, Version, header};
+
+use crate::refusal::{Reason, Refusal};
+
+/// `http` or `https`, as seen by clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenerScheme {
+    /// Plain, behind a TLS terminator or on loopback.
+    Http,
+    /// TLS ends here, or before here according to `public_url`.
+    Https,
+}
+
+impl ListenerScheme {
+    /// The URI scheme.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    const fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+/// Scheme and authority that clients see, when the request itself cannot tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicUrl {
+    scheme: ListenerScheme,
+    host: Host,
+}
+
+impl PublicUrl {
+    /// Reads `https://api.example.com` or `https://api.example.com:8443`, with at most a `/` behind it.
+    ///
+    /// # Errors
+    /// A sentence that says what was expected.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let (scheme, rest) = match text.split_once("://") {
+            Some(("https", rest)) => (ListenerScheme::Https, rest),
+            Some(("http", rest)) => (ListenerScheme::Http, rest),
+            _ => return Err("expected a scheme and an authority, as in https://api.example.com"),
+        };
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        let host =
+            Host::parse(authority.as_bytes()).ok_or("expected only a host and perhaps a port after the scheme")?;
+        Ok(Self { scheme, host })
+    }
+
+    /// Its scheme.
+    pub const fn scheme(&self) -> ListenerScheme {
+        self.scheme
+    }
+}
+
+/// A validated host and port. The name is lower case; an IPv6 address is in brackets and in canonical form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Host {
+    name: String,
+    port: Option<u16>,
+}
+
+impl Host {
+    /// RFC 9110 §7.2 and RFC 3986 §3.2.2, narrowed to what DNS and IP addresses need.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let (name, port) = if let Some(rest) = text.strip_prefix('[') {
+            let (address, port) = rest.split_once(']')?;
+            (
+                format!("[{}]", address.parse::<Ipv6Addr>().ok()?),
+                port.strip_prefix(':').or(port.is_empty().then_some("")),
+            )
+        } else {
+            let (name, port) = text.split_once(':').map_or((text, ""), |(name, port)| (name, port));
+            (reg_name(name)?, Some(port))
+        };
+        Some(Self { name, port: parse_port(port?)? })
+    }
+
+    fn write(&self, scheme: ListenerScheme, out: &mut String) {
+        out.push_str(&self.name);
+        if let Some(port) = self.port.filter(|port| *port != scheme.default_port()) {
+            out.push(':');
+            out.push_str(&port.to_string());
+        }
+    }
+
+    fn same(&self, other: &Self, scheme: ListenerScheme) -> bool {
+        let port = |host: &Self| host.port.unwrap_or_else(|| scheme.default_port());
+        self.name == other.name && port(self) == port(other)
+    }
+}
+
+fn reg_name(name: &str) -> Option<String> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    let labels = name.strip_suffix('.').unwrap_or(name);
+    let shaped = !labels.is_empty() && name.len() <= 254 && labels.split('.').all(|label| !label.is_empty());
+    // An all-numeric name is an IPv4 address or an attempt to spell one in another base.
+    let last = labels.rsplit('.').next()?;
+    let numeric = last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x") || last.starts_with("0X");
+    (shaped && name.bytes().all(allowed) && (!numeric || labels.parse::<Ipv4Addr>().is_ok()))
+        .then(|| name.to_ascii_lowercase())
+}
+
+/// Nothing, or a port in canonical decimal. The outer `None` means malformed.
+#[expect(clippy::option_option, reason = "absent and malformed are different answers")]
+fn parse_port(text: &str) -> Option<Option<u16>> {
+    match text.as_bytes() {
+        [] => Some(None),
+        [b'1'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit) => text.parse().ok().map(Some),
+        _ => None,
+    }
+}
+
+/// The request target, parsed once (RFC 9112 §3.3).
+#[derive(Clone)]
+pub struct Target {
+    host: Host,
+    /// Scheme, authority and normalized path: what `htu` must be equal to.
+    external_url: String,
+    /// Where the path begins in `external_url`.
+    path_at: usize,
+    /// What the upstream gets: the client's own bytes.
+    path_and_query: PathAndQuery,
+}
+
+impl Target {
+    /// Reads method, target and authority of a request.
+    ///
+    /// # Errors
+    /// [`Reason::MethodNotServed`], [`Reason::TargetInvalid`], [`Reason::HostInvalid`].
+    pub fn parse(
+        method: &Method,
+        uri: &Uri,
+        version: Version,
+        headers: &HeaderMap,
+        listener: ListenerScheme,
+        public_url: Option<&PublicUrl>,
+    ) -> Result<Self, Refusal> {
+        if method == Method::CONNECT || method == Method::TRACE {
+            return Err(Refusal::new(Reason::MethodNotServed).found(method.to_string()));
+        }
+        let host = authority(uri, version, headers, listener)?;
+        let path_and_query = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let (scheme, external_host) = public_url.map_or((listener, &host), |url| (url.scheme, &url.host));
+        let mut external_url = String::with_capacity(64 + path_and_query.path().len());
+        external_url.push_str(scheme.as_str());
+        external_url.push_str("://");
+        external_host.write(scheme, &mut external_url);
+        let path_at = external_url.len();
+        normalize_path(path_and_query.path(), &mut external_url)
+            .map_err(|found| Refusal::new(Reason::TargetInvalid).expected("an unambiguous path").found(found))?;
+        Ok(Self { host, external_url, path_at, path_and_query })
+    }
+
+    /// The host of the request, lower case, without port.
+    pub fn host(&self) -> &str {
+        &self.host.name
+    }
+
+    /// The port of the request's authority, if it names one.
+    pub const fn port(&self) -> Option<u16> {
+        self.host.port
+    }
+
+    /// The external URL without query, normalized by RFC 3986 §6.2.2 and §6.2.3: what `htu` must be equal to.
+    pub fn external_url(&self) -> &str {
+        &self.external_url
+    }
+
+    /// Scheme of the external URL.
+    pub fn external_scheme(&self) -> &str {
+        self.external_url.split(':').next().unwrap_or_default()
+    }
+
+    /// Authority of the external URL.
+    pub fn external_authority(&self) -> &str {
+        let start = self.external_scheme().len() + "://".len();
+        &self.external_url[start..self.path_at]
+    }
+
+    /// The path with unreserved characters decoded and hexadecimal digits in upper case: what routes match.
+    pub fn normalized_path(&self) -> &str {
+        &self.external_url[self.path_at..]
+    }
+
+    /// The client's own bytes: what the upstream gets.
+    pub const fn path_and_query(&self) -> &PathAndQuery {
+        &self.path_and_query
+    }
+}
+
+impl fmt::Debug for Target {
+    /// Without the query, which may hold a token that has no business there.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Target").field(&self.external_url).finish()
+    }
+}
+
+/// RFC 9112 §3.2, RFC 9113 §8.3.1: exactly one authority, and no contradiction.
+fn authority(uri: &Uri, version: Version, headers: &HeaderMap, scheme: ListenerScheme) -> Result<Host, Refusal> {
+    let invalid = |found: &'static str| Refusal::new(Reason::HostInvalid).expected("exactly one host").found(found);
+    let mut lines = headers.get_all(header::HOST).iter();
+    let field = match (lines.next(), lines.next()) {
+        (Some(line), None) => {
+            Some(Host::parse(line.as_bytes()).ok_or_else(|| invalid("a Host field that is not a host"))?)
+        }
+        (None, _) => None,
+        (Some(_), Some(_)) => return Err(invalid("several Host fields")),
+    };
+    let own = match uri.authority() {
+        Some(authority) => {
+            Some(Host::parse(authority.as_str().as_bytes()).ok_or_else(|| invalid("an authority that is not a host"))?)
+        }
+        None => None,
+    };
+    if version == Version::HTTP_2 {
+        return match (own, field) {
+            (Some(own), Some(field)) if !own.same(&field, scheme) => Err(invalid("an :authority and another Host")),
+            (Some(host), _) | (None, Some(host)) => Ok(host),
+            (None, None) => Err(invalid("no authority")),
+        };
+    }
+    // HTTP/1.1: the Host field is required even when an absolute-form target overrides it.
+    let field = field.ok_or_else(|| invalid("no Host field"))?;
+    Ok(own.unwrap_or(field))
+}
+
+/// RFC 3986 §6.2.2 for a path that has no dot segments; appends to `out`.
+fn normalize_path(path: &str, out: &mut String) -> Result<(), &'static str> {
+    if !path.starts_with('/') {
+        return Err("a path that does not begin with /");
+    }
+    if path.starts_with("//") {
+        return Err("a path that begins with //");
+    }
+    let start = out.len();
+    let mut bytes = path.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'%' => {
+                let (Some(high), Some(low)) = (bytes.next().and_then(hex), bytes.next().and_then(hex)) else {
+                    return Err("an incomplete percent-encoding");
+                };
+                push_decoded(high << 4 | low, out)?;
+            }
+            b'\\' => return Err("a backslash"),
+            0x21..=0x7E => out.push(char::from(byte)),
+            _ => return Err("a byte that a path cannot hold"),
+        }
+    }
+    if out[start..].split('/').any(is_dot_segment) {
+        return Err("a dot segment");
+    }
+    Ok(())
+}
+
+fn push_decoded(byte: u8, out: &mut String) -> Result<(), &'static str> {
+    match byte {
+        b'/' => return Err("an encoded slash"),
+        b'\\' => return Err("an encoded backslash"),
+        0x00..=0x1F | 0x7F => return Err("an encoded control byte"),
+        // Never valid in UTF-8; some decoders read %C0%AE as a dot.
+        0xC0 | 0xC1 => return Err("an overlong encoding"),
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+        _ => {
+            const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+            out.push('%');
+            out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            out.push(char::from(DIGITS[usize::from(byte & 0xF)]));
+        }
+    }
+    Ok(())
+}
+
+const fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// `.` and `..`, also before path parameters: some upstreams cut `..;x` at the semicolon.
+fn is_dot_segment(segment: &str) -> bool {
+    let bare = segment.split(';').next().unwrap_or_default();
+    let bare = bare.split("%3B").next().unwrap_or_default();
+    bare == "." || bare == ".."
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! Which rule a request falls under. Pure.
+//!
+//! Enters: the parsed target and method. Leaves: the first [`Route`] that matches, or a refusal.
+//! Never: a look at credentials.
+
+mod policy;
+
+use http::{HeaderName, HeaderValue, Method};
+
+use crate::refusal::{Reason, Refusal};
+use crate::request::Target;
+
+pub use policy::{Access, Policy};
+
+/// One rule: what it matches, who may pass, where it goes.
+#[derive(Debug)]
+pub struct Route {
+    /// Metric label and log field.
+    pub name: String,
+    /// Which requests it covers.
+    pub matches: Match,
+    /// Who may pass.
+    pub access: Access,
+    /// Index into the gateway's upstreams.
+    pub upstream: usize,
+    /// How the request is changed on its way.
+    pub forward: Forwarding,
+}
+
+/// Which requests a route covers. An empty list matches everything.
+#[derive(Debug, Clone)]
+pub struct Match {
+    /// Host names, lower case; `*.example.com` covers one label more.
+    pub hosts: Vec<String>,
+    /// Begins with `/`; matches whole segments, so `/api` covers `/api` and `/api/x` but not `/apix`.
+    pub path_prefix: String,
+    /// Method tokens, case-sensitive (RFC 9110 §9.1).
+    pub methods: Vec<Method>,
+}
+
+impl Default for Match {
+    fn default() -> Self {
+        Self { hosts: Vec::new(), path_prefix: "/".to_owned(), methods: Vec::new() }
+    }
+}
+
+impl Match {
+    fn covers(&self, method: &Method, target: &Target) -> bool {
+        let host = || self.hosts.is_empty() || self.hosts.iter().any(|p| host_covers(p, target.host()));
+        let named = || self.methods.is_empty() || self.methods.contains(method);
+        path_covers(&self.path_prefix, target.normalized_path()) && host() && named()
+    }
+}
+
+fn path_covers(prefix: &str, path: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || prefix.ends_with('/') || rest.starts_with('/'))
+}
+
+fn host_covers(pattern: &str, host: &str) -> bool {
+    pattern.strip_prefix("*.").map_or(pattern == host, |parent| {
+        host.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest == parent)
+    })
+}
+
+/// How a request is changed on its way to the upstream.
+#[derive(Debug, Clone, Default)]
+pub struct Forwarding {
+    /// What becomes of `Authorization`.
+    pub authorization: AuthorizationForward,
+    /// Removed from the front of the path; begins with `/`, does not end with it.
+    pub strip_prefix: Option<String>,
+    /// Request header and the claim that fills it. The same name sent by a client is always removed.
+    pub claims: Vec<(HeaderName, String)>,
+    /// Request headers with fixed values.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// What becomes of `Authorization`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AuthorizationForward {
+    /// The same token under the Bearer scheme: what an unmodified API expects.
+    #[default]
+    Bearer,
+    /// Removed.
+    Strip,
+    /// As the client sent it.
+    Keep,
+}
+
+/// The first route that covers the request.
+///
+/// # Errors
+/// [`Reason::NoRoute`] when none does.
+pub fn select<'r, R: AsRef<Route>>(routes: &'r [R], method: &Method, target: &Target) -> Result<&'r R, Refusal> {
+    routes
+        .iter()
+        .find(|route| route.as_ref().matches.covers(method, target))
+        .ok_or_else(|| Refusal::new(Reason::NoRoute))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_covers_whole_segments() {
+        assert!(path_covers("/api", "/api") && path_covers("/api", "/api/x") && path_covers("/", "/x"));
+        assert!(path_covers("/api/", "/api/x"));
+        assert!(!path_covers("/api", "/apix") && !path_covers("/api/", "/api"));
+    }
+
+    #[test]
+    fn a_wildcard_covers_exactly_one_label() {
+        assert!(host_covers("*.example.com", "a.example.com"));
+        assert!(!host_covers("*.example.com", "example.com") && !host_covers("*.example.com", "a.b.example.com"));
+        assert!(!host_covers("*.example.com", ".example.com"));
+    }
+}

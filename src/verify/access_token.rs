@@ -1,0 +1,308 @@
+//! JWT access tokens (RFC 9068 §4).
+//!
+//! Two halves: what holds for ever once seen (structure, signature, the claims' types) makes an
+//! [`AccessToken`], which may be remembered; what depends on the moment (expiry, audience) is
+//! [`AccessToken::check`], asked again for every request. Neither looks at the binding.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use super::algorithm::Algorithm;
+use super::base64url;
+use super::confirmation::Confirmation;
+use super::json::Json;
+use super::jwk::{Keyset, Thumbprint};
+use super::jws::{self, Compact};
+use super::rules::IssuerRules;
+use crate::refusal::{Reason, Refusal};
+use crate::time::UnixTime;
+
+/// Longest accepted access token, in bytes.
+pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
+
+/// How far in the future `iat` may lie before the token is refused (FAPI 2.0 §5.3.2.1).
+const MAX_ISSUED_AHEAD: Duration = Duration::from_mins(1);
+
+/// Keys of one `kid` that are tried; more would let an issuer's mistake burn our time.
+const MAX_CANDIDATES: usize = 8;
+
+/// SHA-256 of an access token's ASCII: the token cache's key, and `ath` of its proofs (RFC 9449 §4.2).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    /// Hashes a token. Once per request.
+    pub fn of(token: &str) -> Self {
+        Self(Sha256::digest(token.as_bytes()).into())
+    }
+
+    /// Whether `ath` is the one spelling of this hash.
+    pub fn is_spelled(&self, ath: &str) -> bool {
+        base64url::decode_array::<32>(ath).is_some_and(|bytes| bytes.ct_eq(&self.0).into())
+    }
+
+    /// The 32 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for TokenHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenHash(…)")
+    }
+}
+
+/// A token that was read but whose signature nobody checked: good for choosing the issuer and nothing else.
+pub struct UnverifiedToken<'a> {
+    jws: Compact<'a>,
+    header: Json,
+    claims: Json,
+    hash: TokenHash,
+    algorithm: Algorithm,
+}
+
+impl<'a> UnverifiedToken<'a> {
+    /// Reads a token strictly. `hash` is its [`TokenHash`], computed by the caller once.
+    ///
+    /// # Errors
+    /// [`Reason::TokenTooLarge`], [`Reason::TokenMalformed`], [`Reason::TokenCritical`], [`Reason::TokenAlgorithm`].
+    pub fn read(token: &'a str, hash: TokenHash) -> Result<Self, Refusal> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(Refusal::new(Reason::TokenTooLarge)
+                .expected(format!("at most {MAX_TOKEN_BYTES} bytes"))
+                .found(format!("{} bytes", token.len())));
+        }
+        let malformed = |found| Refusal::new(Reason::TokenMalformed).expected("a signed JWT").found(found);
+        let jws = Compact::split(token).ok_or_else(|| malformed("other than three segments"))?;
+        let header = jws::decode_object(jws.header).ok_or_else(|| malformed("a header that is not strict JSON"))?;
+        if jws::demands_extension(&header) {
+            return Err(Refusal::new(Reason::TokenCritical).found("crit or b64 in the header"));
+        }
+        let algorithm = header
+            .string("alg")
+            .and_then(Algorithm::from_name)
+            .ok_or_else(|| Refusal::new(Reason::TokenAlgorithm).expected("an asymmetric signature algorithm"))?;
+        let claims = jws.claims().ok_or_else(|| malformed("claims that are not strict JSON"))?;
+        Ok(Self { jws, header, claims, hash, algorithm })
+    }
+
+    /// The claimed issuer.
+    ///
+    /// # Errors
+    /// [`Reason::TokenIssuer`].
+    pub fn issuer(&self) -> Result<&str, Refusal> {
+        let missing = || Refusal::new(Reason::TokenIssuer).expected("iss, a string").found("none");
+        self.claims.string("iss").ok_or_else(missing)
+    }
+
+    /// Checks type, algorithm and signature against the rules and keys of the issuer that the token claims
+    /// (RFC 8725 §3.8: the keys must be that issuer's), and the types of the claims. Does not check time,
+    /// audience or binding.
+    ///
+    /// # Errors
+    /// [`Reason::TokenIssuer`], [`Reason::TokenType`], [`Reason::TokenAlgorithm`], [`Reason::TokenKeyUnknown`],
+    /// [`Reason::TokenSignature`], [`Reason::TokenClaims`], and what the confirmation's form is refused for.
+    pub fn verify(self, rules: &IssuerRules, keys: &Keyset) -> Result<AccessToken, Refusal> {
+        if self.issuer()? != rules.issuer {
+            return Err(Refusal::new(Reason::TokenIssuer).expected(rules.issuer.clone()));
+        }
+        let accepted = |typ: &str| rules.token_types.iter().any(|accepted| same_media_type(accepted, typ));
+        if !self.header.string("typ").is_some_and(accepted) {
+            return Err(Refusal::new(Reason::TokenType).expected(format!("typ {}", rules.token_types.join(" or "))));
+        }
+        if !rules.algorithms.contains(&self.algorithm) {
+            return Err(Refusal::new(Reason::TokenAlgorithm)
+                .expected(Algorithm::challenge_list(&rules.algorithms))
+                .found(self.algorithm.name()));
+        }
+        let signing_key = self.signing_key(keys)?;
+        AccessToken::from_claims(self.claims, self.hash, signing_key)
+    }
+
+    fn signing_key(&self, keys: &Keyset) -> Result<Thumbprint, Refusal> {
+        let unknown = || Refusal::new(Reason::TokenKeyUnknown).expected("a kid and alg of the issuer's JWK set");
+        let kid = match self.header.get("kid") {
+            None => None,
+            Some(kid) => Some(kid.as_str().ok_or_else(unknown)?),
+        };
+        let malformed = || Refusal::new(Reason::TokenMalformed).found("a signature that is not base64url");
+        let signature = self.jws.signature_bytes().ok_or_else(malformed)?;
+        let mut candidates = keys.candidates(kid, self.algorithm).take(MAX_CANDIDATES).peekable();
+        if candidates.peek().is_none() {
+            return Err(unknown());
+        }
+        candidates
+            .find(|key| key.verifies(self.jws.signing_input.as_bytes(), &signature))
+            .map(super::jwk::PublicKey::thumbprint)
+            .ok_or_else(|| Refusal::new(Reason::TokenSignature))
+    }
+}
+
+/// RFC 7515 §4.1.9: `application/` may be left out; media types compare without case.
+fn same_media_type(a: &str, b: &str) -> bool {
+    const PREFIX: &str = "application/";
+    let bare = |text: &'_ str| -> String {
+        let text = text.to_ascii_lowercase();
+        text.strip_prefix(PREFIX).map(str::to_owned).unwrap_or(text)
+    };
+    bare(a) == bare(b)
+}
+
+/// An access token whose signature verified under a key of its issuer. Only [`UnverifiedToken::verify`] makes one.
+pub struct AccessToken {
+    hash: TokenHash,
+    signing_key: Thumbprint,
+    claims: Json,
+    issuer: String,
+    audiences: Vec<String>,
+    expires: UnixTime,
+    not_before: Option<UnixTime>,
+    issued_at: Option<UnixTime>,
+    auth_time: Option<UnixTime>,
+    confirmation: Result<Option<Confirmation>, Refusal>,
+}
+
+impl AccessToken {
+    fn from_claims(claims: Json, hash: TokenHash, signing_key: Thumbprint) -> Result<Self, Refusal> {
+        let wrong = |expected: &'static str| Refusal::new(Reason::TokenClaims).expected(expected);
+        let date = |name: &str, expected: &'static str| match claims.get(name) {
+            None => Ok(None),
+            Some(value) => {
+                value.as_f64().and_then(UnixTime::from_numeric_date).map(Some).ok_or_else(|| wrong(expected))
+            }
+        };
+        // RFC 9068 §2.2 demands more; these are the ones that a decision here rests on.
+        if claims.string("sub").is_none() && claims.string("client_id").is_none() {
+            return Err(wrong("sub or client_id, a string"));
+        }
+        if claims.get("scope").is_some_and(|scope| !scope.is_string()) {
+            return Err(wrong("scope, a string of names separated by spaces"));
+        }
+        Ok(Self {
+            hash,
+            signing_key,
+            issuer: claims.string("iss").unwrap_or_default().to_owned(),
+            audiences: audiences(&claims)?,
+            expires: date("exp", "exp, a date in seconds")?.ok_or_else(|| wrong("exp, a date in seconds"))?,
+            not_before: date("nbf", "nbf, a date in seconds")?,
+            issued_at: date("iat", "iat, a date in seconds")?,
+            auth_time: date("auth_time", "auth_time, a date in seconds")?,
+            confirmation: Confirmation::of(&claims),
+            claims,
+        })
+    }
+
+    /// What depends on the moment and the configuration: issuer, audience, expiry. Asked for every request.
+    ///
+    /// # Errors
+    /// [`Reason::TokenIssuer`], [`Reason::TokenAudience`], [`Reason::TokenExpired`], [`Reason::TokenNotYetValid`].
+    pub fn check(&self, rules: &IssuerRules, now: UnixTime) -> Result<(), Refusal> {
+        if self.issuer != rules.issuer {
+            return Err(Refusal::new(Reason::TokenIssuer).expected(rules.issuer.clone()));
+        }
+        if !self.audiences.iter().any(|audience| rules.audiences.contains(audience)) {
+            return Err(Refusal::new(Reason::TokenAudience).expected(rules.audiences.join(" or ")));
+        }
+        if now >= self.expires + rules.clock_skew {
+            return Err(Refusal::new(Reason::TokenExpired)
+                .expected("an exp in the future")
+                .found(format!("{:.0} s ago", now.seconds_since(self.expires))));
+        }
+        let ahead = |date: Option<UnixTime>, tolerance: Duration| date.is_some_and(|date| date > now + tolerance);
+        if ahead(self.not_before, rules.clock_skew) || ahead(self.issued_at, MAX_ISSUED_AHEAD) {
+            return Err(Refusal::new(Reason::TokenNotYetValid).expected("nbf and iat in the past"));
+        }
+        Ok(())
+    }
+
+    /// Whether this is the token that hashes to `hash`.
+    pub fn is(&self, hash: &TokenHash) -> bool {
+        self.hash.0.ct_eq(&hash.0).into()
+    }
+
+    /// SHA-256 of the token.
+    pub const fn hash(&self) -> &TokenHash {
+        &self.hash
+    }
+
+    /// The issuer's key that signed it.
+    pub const fn signing_key(&self) -> Thumbprint {
+        self.signing_key
+    }
+
+    /// `iss`.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// `exp`.
+    pub const fn expires(&self) -> UnixTime {
+        self.expires
+    }
+
+    /// `client_id`, if the token tells.
+    pub fn client_id(&self) -> Option<&str> {
+        self.claims.string("client_id")
+    }
+
+    /// What key the token is bound to; `None`: to none.
+    ///
+    /// # Errors
+    /// [`Reason::ConfirmationMalformed`], [`Reason::ConfirmationUnenforceable`].
+    pub fn confirmation(&self) -> Result<Option<&Confirmation>, Refusal> {
+        self.confirmation.as_ref().map(Option::as_ref).map_err(Clone::clone)
+    }
+
+    /// Whether `scope` names it.
+    pub fn has_scope(&self, wanted: &str) -> bool {
+        self.claims.string("scope").is_some_and(|scope| scope.split(' ').any(|name| name == wanted))
+    }
+
+    /// `acr`.
+    pub fn acr(&self) -> Option<&str> {
+        self.claims.string("acr")
+    }
+
+    /// `auth_time`.
+    pub const fn auth_time(&self) -> Option<UnixTime> {
+        self.auth_time
+    }
+
+    /// Any claim, for forwarding.
+    pub fn claim(&self, name: &str) -> Option<&Value> {
+        self.claims.get(name)
+    }
+}
+
+fn audiences(claims: &Json) -> Result<Vec<String>, Refusal> {
+    let wrong = || Refusal::new(Reason::TokenAudience).expected("aud, a string or an array of strings");
+    match claims.get("aud") {
+        Some(Value::String(one)) => Ok(vec![one.clone()]),
+        Some(Value::Array(several)) => {
+            several.iter().map(|item| item.as_str().map(str::to_owned).ok_or_else(wrong)).collect()
+        }
+        _ => Err(wrong()),
+    }
+}
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessToken").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::same_media_type;
+
+    #[test]
+    fn media_types_compare_without_case_and_prefix() {
+        assert!(same_media_type("at+jwt", "application/AT+JWT") && same_media_type("application/at+jwt", "at+jwt"));
+        assert!(!same_media_type("at+jwt", "jwt") && !same_media_type("at+jwt", "text/at+jwt"));
+    }
+}

@@ -1,0 +1,29 @@
+//! The core: does this token hold, and does its caller possess the key it names?
+//!
+//! Pure: no I/O, no async, no logging, and the time is an argument. Each function says what it does *not*
+//! check. What a check establishes is a value that did not exist before: an [`AccessToken`] is a token whose
+//! signature verified, a [`Proof`] is a proof that passed RFC 9449 §4.3 for one request and one token.
+
+mod access_token;
+mod algorithm;
+pub mod base64url;
+mod binding;
+mod confirmation;
+mod dpop;
+mod htu;
+mod json;
+mod jwk;
+mod jws;
+mod rules;
+
+pub use access_token::{AccessToken, MAX_TOKEN_BYTES, TokenHash, UnverifiedToken};
+pub use algorithm::Algorithm;
+pub use binding::{Accepted, Binding, Demand, Possession, Presentation, prove};
+pub use confirmation::Confirmation;
+pub use dpop::{
+    Expected, MAX_PROOF_BYTES, Proof, ProofHeader, ProofKeys, ReplayKey, Unremembered, verify as verify_proof,
+};
+pub use htu::same_target;
+pub use json::Json;
+pub use jwk::{Keyset, PublicKey, Skipped, Thumbprint, Unusable};
+pub use rules::{IssuerRules, ProofRules};
