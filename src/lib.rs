@@ -19,7 +19,9 @@
 #![cfg_attr(test, allow(clippy::pedantic, reason = "pedantry is for what ships"))]
 
 pub mod clock;
+pub mod keys;
 pub mod refusal;
+pub mod replay;
 pub mod request;
 pub mod routes;
 pub mod time;

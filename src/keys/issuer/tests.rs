@@ -1,0 +1,232 @@
+use rustls::RootCertStore;
+use serde_json::Value;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::keys::Issuers;
+use crate::keys::fetch::Limits;
+use crate::keys::test_issuer::{Answer, TestIssuer, ec, ok, with_fields};
+use crate::verify::Algorithm;
+
+mod demand;
+mod discovery;
+mod documents;
+mod files;
+mod outage;
+
+const START: UnixTime = UnixTime::from_secs(1_700_000_000);
+
+/// Nothing happens by itself after the first load, and failures are retried at once.
+fn pace() -> Pace {
+    Pace {
+        limits: Limits { connect: Duration::from_millis(500), total: Duration::from_millis(500), ..Limits::default() },
+        interval: Duration::from_hours(1),
+        shortest: Duration::from_hours(1),
+        first_retry: Duration::from_millis(10),
+        last_retry: Duration::from_millis(20),
+        file_interval: Duration::from_millis(20),
+        ..Pace::default()
+    }
+}
+
+/// Hears everything.
+#[derive(Default)]
+struct Recorder(Mutex<Vec<(String, RefreshResult)>>);
+
+impl KeyEvents for Recorder {
+    fn refreshed(&self, issuer: &str, result: RefreshResult) {
+        self.0.lock().unwrap().push((issuer.to_owned(), result));
+    }
+}
+
+impl Recorder {
+    fn results(&self) -> Vec<RefreshResult> {
+        self.0.lock().unwrap().iter().map(|(_, result)| *result).collect()
+    }
+}
+
+/// A gateway's view of one issuer.
+struct Gateway {
+    name: String,
+    issuers: Arc<Issuers>,
+    clock: Arc<ManualClock>,
+    events: Arc<Recorder>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Gateway {
+    fn run(name: &str, source: KeySource) -> Self {
+        Self::run_at(pace(), name, source)
+    }
+
+    fn run_at(pace: Pace, name: &str, source: KeySource) -> Self {
+        Self::run_trusting(Arc::new(RootCertStore::empty()), pace, name, source)
+    }
+
+    fn run_trusting(roots: Arc<RootCertStore>, pace: Pace, name: &str, source: KeySource) -> Self {
+        let mut gateway = Self::idle(roots, pace, name, source);
+        let issuers = Arc::clone(&gateway.issuers);
+        gateway.task = tokio::spawn(async move { issuers.run().await });
+        gateway
+    }
+
+    /// Without its background task.
+    fn idle(roots: Arc<RootCertStore>, pace: Pace, name: &str, source: KeySource) -> Self {
+        let (clock, events) = (Arc::new(ManualClock::at(START)), Arc::<Recorder>::default());
+        let rules = IssuerRules::new(name, vec!["https://rs.example".to_owned()]);
+        let settings = IssuerSettings { rules, source, roots: Some(roots) };
+        let (dyn_clock, dyn_events): (Arc<dyn Clock>, Arc<dyn KeyEvents>) = (clock.clone(), events.clone());
+        let issuers = Issuers::with_pace(vec![settings], &dyn_clock, &dyn_events, pace).unwrap();
+        let task = tokio::spawn(async {});
+        Self { name: name.to_owned(), issuers: Arc::new(issuers), clock, events, task }
+    }
+
+    fn issuer(&self) -> &Issuer {
+        self.issuers.get(&self.name).unwrap()
+    }
+
+    async fn loaded(&self) -> &Self {
+        timeout(Duration::from_secs(5), self.issuer().loaded()).await.unwrap();
+        self
+    }
+
+    /// How many keys have this `kid`.
+    fn knows(&self, kid: &str) -> usize {
+        let Ok(keys) = self.issuer().keys() else { return 0 };
+        Algorithm::ALL.iter().map(|algorithm| keys.candidates(Some(kid), *algorithm).count()).sum()
+    }
+
+    fn last_error(&self) -> String {
+        self.issuer().status().last_error.unwrap_or_default()
+    }
+}
+
+async fn until(mut condition: impl FnMut() -> bool) {
+    for _ in 0..1_000 {
+        if condition() {
+            return;
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    panic!("it did not happen within five seconds");
+}
+
+fn jwks_of(server: &TestIssuer) -> KeySource {
+    KeySource::Uri(server.url("/jwks").parse().unwrap())
+}
+
+async fn publishing(keys: &[Value]) -> TestIssuer {
+    let server = TestIssuer::start().await;
+    server.answer("/jwks", Answer::jwks(keys));
+    server
+}
+
+#[tokio::test]
+async fn keys_are_loaded_at_once_and_read_from_memory() {
+    let server = publishing(&[ec("one")]).await;
+    let gateway = Gateway::run("https://as.example", jwks_of(&server));
+    gateway.loaded().await;
+    assert!(gateway.issuers.all_loaded());
+    assert_eq!((gateway.knows("one"), gateway.knows("other")), (1, 0));
+    for _ in 0..1_000 {
+        gateway.issuer().keys().unwrap();
+    }
+    assert_eq!(server.asked(), ["/jwks"]);
+    assert_eq!(gateway.events.results(), [RefreshResult::Loaded]);
+    assert!(gateway.issuers.get("https://as.example/").is_none());
+}
+
+#[tokio::test]
+async fn before_the_first_load_the_keys_are_unavailable() {
+    let server = TestIssuer::start().await;
+    let gateway = Gateway::run("https://as.example", jwks_of(&server));
+    until(|| gateway.events.results().len() > 2).await;
+    assert_eq!(gateway.issuer().keys().unwrap_err().reason(), Reason::KeysUnavailable);
+    assert!(!gateway.issuers.all_loaded());
+    let status = gateway.issuer().status();
+    assert_eq!((status.keys, status.age), (0, None));
+    assert!(status.to_string().contains("no keys yet; the last attempt failed: http://127.0.0.1"), "{status}");
+    assert!(status.to_string().contains("found 404"), "{status}");
+    // It is tried again.
+    server.answer("/jwks", Answer::jwks(&[ec("one")]));
+    gateway.loaded().await;
+    assert_eq!(gateway.issuer().status().last_error, None);
+}
+
+#[tokio::test]
+async fn keys_are_refreshed_before_they_are_old() {
+    let server = TestIssuer::start().await;
+    let body = serde_json::json!({ "keys": [ec("one")] }).to_string();
+    server.answer("/jwks", Answer::Bytes(with_fields("Cache-Control: max-age=1\r\n", &body)));
+    let quick = Pace { shortest: Duration::from_millis(10), longest: Duration::from_millis(10), ..pace() };
+    let gateway = Gateway::run_at(quick, "https://as.example", jwks_of(&server));
+    until(|| gateway.events.results().len() >= 4).await;
+    assert_eq!(
+        gateway.events.results()[..3],
+        [RefreshResult::Loaded, RefreshResult::Unchanged, RefreshResult::Unchanged]
+    );
+    assert_eq!(gateway.knows("one"), 1);
+}
+
+#[tokio::test]
+async fn dropping_the_task_stops_it() {
+    let server = publishing(&[ec("one")]).await;
+    let quick = Pace { interval: Duration::from_millis(5), ..pace() };
+    let gateway = Gateway::run_at(quick, "https://as.example", jwks_of(&server));
+    until(|| gateway.events.results().len() >= 3).await;
+    gateway.task.abort();
+    until(|| gateway.task.is_finished()).await;
+    sleep(Duration::from_millis(20)).await;
+    server.asked();
+    sleep(Duration::from_millis(60)).await;
+    assert_eq!(server.asked(), Vec::<String>::new());
+    assert_eq!(gateway.knows("one"), 1);
+}
+
+#[tokio::test]
+async fn https_with_the_configured_authority() {
+    let (server, roots) = TestIssuer::start_tls().await;
+    let name = server.name();
+    server.metadata("/.well-known/oauth-authorization-server", &name).answer("/jwks", Answer::jwks(&[ec("one")]));
+    let gateway = Gateway::run_trusting(roots, pace(), &name, KeySource::Discover);
+    assert_eq!(gateway.loaded().await.knows("one"), 1);
+
+    let stranger = Gateway::run(&name, KeySource::Discover);
+    until(|| stranger.last_error().contains("UnknownIssuer")).await;
+    assert!(!stranger.issuer().is_loaded());
+}
+
+#[tokio::test]
+async fn a_reload_has_no_moment_without_keys() {
+    let server = publishing(&[ec("one")]).await;
+    let roots = || Arc::new(RootCertStore::empty());
+    let before = Gateway::run("https://as.example", jwks_of(&server));
+    before.loaded().await;
+
+    let after = Gateway::idle(roots(), pace(), "https://as.example", jwks_of(&server));
+    after.issuers.take_over(&before.issuers);
+    after.loaded().await;
+    assert_eq!((after.knows("one"), after.issuer().status().keys), (1, 1));
+
+    let elsewhere = KeySource::Uri(server.url("/other").parse().unwrap());
+    let moved = Gateway::idle(roots(), pace(), "https://as.example", elsewhere);
+    moved.issuers.take_over(&before.issuers);
+    assert!(!moved.issuers.all_loaded());
+}
+
+#[test]
+fn what_a_request_holds_may_cross_threads() {
+    fn send<T: Send>(_: impl FnOnce(&'static Issuer) -> T) {}
+    fn share<T: Send + Sync>() {}
+    send(Issuer::refresh_for_unknown_key);
+    share::<Keys>();
+    share::<Issuers>();
+}
