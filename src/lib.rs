@@ -18,6 +18,7 @@
 
 #![cfg_attr(test, allow(clippy::pedantic, reason = "pedantry is for what ships"))]
 
+pub mod accept;
 pub mod clock;
 pub mod keys;
 pub mod refusal;

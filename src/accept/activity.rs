@@ -1,0 +1,190 @@
+//! What a connection is doing, so that a slow or silent client can be told from a busy one.
+//!
+//! Not with the library's own header timeout: that one also runs while a connection is merely idle.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::Instant;
+
+use super::settings::Limits;
+
+/// Shared by the connection's socket, its requests and the task that watches over it.
+#[derive(Debug)]
+pub(super) struct Activity {
+    header_timeout: Duration,
+    idle_timeout: Duration,
+    upgraded: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Requests whose response body is not finished.
+    under_way: usize,
+    /// Since when there is none.
+    quiet_since: Instant,
+    /// When the first byte of a head came in that is not complete yet.
+    head_since: Option<Instant>,
+    /// Since when the client takes nothing of what is written.
+    blocked_since: Option<Instant>,
+    /// When the client was asked to leave.
+    leaving_since: Option<Instant>,
+    /// It was not being answered then, nor in the middle of a head.
+    left_idle: bool,
+    /// HTTP/2 clients send frames at any time, and no byte tells where a head begins.
+    heads_are_seen: bool,
+}
+
+/// Which patience has run out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// No request for `idle_timeout`.
+    Idle,
+    /// A head that took `header_timeout` and is not complete.
+    Head,
+    /// A client that took no byte of an answer for `idle_timeout`.
+    Blocked,
+    /// A client that was asked to leave and did not.
+    Leaving,
+}
+
+impl Activity {
+    pub(super) fn new(limits: &Limits) -> Arc<Self> {
+        let state = State {
+            under_way: 0,
+            quiet_since: Instant::now(),
+            head_since: None,
+            blocked_since: None,
+            leaving_since: None,
+            left_idle: false,
+            heads_are_seen: true,
+        };
+        Arc::new(Self {
+            header_timeout: limits.header_timeout,
+            idle_timeout: limits.idle_timeout,
+            upgraded: AtomicBool::new(false),
+            state: Mutex::new(state),
+        })
+    }
+
+    /// The connection speaks HTTP/2: from now on only the idle timeout counts.
+    pub(super) fn speaks_http2(&self) {
+        let mut state = self.state();
+        state.heads_are_seen = false;
+        state.head_since = None;
+    }
+
+    /// Bytes came in.
+    pub(super) fn received(&self) {
+        let mut state = self.state();
+        if state.heads_are_seen && state.under_way == 0 && state.head_since.is_none() {
+            state.head_since = Some(Instant::now());
+        }
+    }
+
+    /// Whether the client takes what is written.
+    pub(super) fn blocked(&self, blocked: bool) {
+        self.state().blocked_since = blocked.then(Instant::now);
+    }
+
+    /// The client was asked to leave.
+    pub(super) fn leave(&self) {
+        let mut state = self.state();
+        state.left_idle = state.under_way == 0 && state.head_since.is_none();
+    }
+
+    /// Whether the connection ended with an answer that the client may still have to read.
+    pub(super) fn ended_with_an_answer(&self) -> bool {
+        !self.state().left_idle
+    }
+
+    /// Whether this is a tunnel by now, on which no deadline lies.
+    pub(super) fn is_upgraded(&self) -> bool {
+        self.upgraded.load(Ordering::Acquire)
+    }
+
+    /// A head is complete.
+    pub(super) fn begin(self: &Arc<Self>) -> UnderWay {
+        let mut state = self.state();
+        state.under_way += 1;
+        state.head_since = None;
+        drop(state);
+        UnderWay(Arc::clone(self))
+    }
+
+    /// When patience runs out if nothing happens; `None` while it cannot.
+    pub(super) fn deadline(&self) -> Option<(Instant, Overdue)> {
+        let state = self.state();
+        let busy = state.under_way > 0;
+        match (state.blocked_since, state.leaving_since, state.head_since) {
+            (Some(since), ..) => Some((since + self.idle_timeout, Overdue::Blocked)),
+            _ if busy => None,
+            // Counted from the end of the last request at the earliest: its answer may still be on its way out.
+            (_, Some(since), _) => Some((since.max(state.quiet_since) + self.header_timeout, Overdue::Leaving)),
+            (_, _, Some(since)) => Some((since + self.header_timeout, Overdue::Head)),
+            _ => Some((state.quiet_since + self.idle_timeout, Overdue::Idle)),
+        }
+    }
+
+    /// How long a busy connection may be left alone: no deadline that begins later can pass before.
+    pub(super) const fn patience(&self) -> Duration {
+        self.idle_timeout
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request that is under way until this is dropped.
+#[derive(Debug)]
+pub(super) struct UnderWay(Arc<Activity>);
+
+impl UnderWay {
+    /// The answer switches protocols (RFC 9110 §7.8).
+    pub(super) fn upgrades(&self) {
+        self.0.upgraded.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.under_way -= 1;
+        if state.under_way == 0 {
+            state.quiet_since = Instant::now();
+        }
+    }
+}
+
+/// A response body that keeps its request under way.
+#[derive(Debug)]
+pub(super) struct Answer<B> {
+    pub(super) body: B,
+    pub(super) _under_way: UnderWay,
+}
+
+impl<B: Body + Unpin> Body for Answer<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,219 @@
+//! One connection, from the accepted socket to its end.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1::UpgradeableConnection;
+use hyper::server::conn::{http1, http2};
+use hyper::service::{HttpService, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::activity::{Activity, Answer, Overdue};
+use super::gate::{Gate, Phase, Place};
+use super::settings::Limits;
+use super::stream::{Stream, Transport};
+use super::tls::{ALPN_HTTP2, CurrentTls};
+use super::watch::{Turn, Watch};
+use super::{Events, Handler, Handshake};
+use crate::refusal::Reason;
+use crate::request::{Peer, TlsFacts};
+
+/// How long what a client sends after the last answer is read and thrown away.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What a listener's connections have in common.
+pub(super) struct Door<H> {
+    handler: H,
+    gate: Gate,
+    tls: Option<CurrentTls>,
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+}
+
+impl<H> Door<H> {
+    pub(super) fn new(handler: H, gate: Gate, tls: Option<CurrentTls>) -> Self {
+        let (http1, http2) = (http1_rules(gate.limits()), http2_rules(gate.limits()));
+        Self { handler, gate, tls, http1, http2 }
+    }
+
+    pub(super) const fn gate(&self) -> &Gate {
+        &self.gate
+    }
+}
+
+fn http1_rules(limits: &Limits) -> http1::Builder {
+    /// What a connection may buffer in each direction; the library would take 400 KiB.
+    const BUFFER: usize = 64 * 1024;
+    let mut rules = http1::Builder::new();
+    rules
+        .half_close(false)
+        .keep_alive(true)
+        .max_headers(limits.headers)
+        .max_header_size(limits.header_bytes)
+        .max_buf_size(BUFFER.max(limits.header_bytes))
+        // It would cut idle connections too; `Activity` tells the two apart.
+        .header_read_timeout(None);
+    rules
+}
+
+fn http2_rules(limits: &Limits) -> http2::Builder<TokioExecutor> {
+    let mut rules = http2::Builder::new(TokioExecutor::new());
+    rules
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .max_concurrent_streams(128)
+        // Streams opened and reset at once cost the client nothing (CVE-2023-44487), nor do those that it makes
+        // the server reset (CVE-2025-8671).
+        .max_pending_accept_reset_streams(32)
+        .max_local_error_reset_streams(128)
+        // Finds out about clients that vanished while a stream waits.
+        .keep_alive_interval(limits.idle_timeout)
+        .keep_alive_timeout(limits.header_timeout);
+    rules
+}
+
+/// Serves one client until it leaves, a deadline passes or the gate closes.
+pub(super) async fn serve<H: Handler>(door: Arc<Door<H>>, socket: TcpStream, address: SocketAddr, place: Place) {
+    // Answers are written whole; waiting for more would only delay them. A socket that refuses still works.
+    let _ = socket.set_nodelay(true);
+    let mut phases = door.gate.phases();
+    let (transport, tls, http2) = match &door.tls {
+        None => (Transport::Plain(socket), None, None),
+        Some(tls) => {
+            let handshake = handshake(tls, socket, address, door.gate.limits(), &**place.events());
+            let (stream, facts) = tokio::select! {
+                biased;
+                done = handshake => match done {
+                    Some(done) => done,
+                    None => return,
+                },
+                // No request was sent yet, so that the client can go elsewhere without loss.
+                _ = phases.next() => return,
+            };
+            let http2 = stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
+            (Transport::Tls(Box::new(stream)), Some(facts), Some(http2))
+        }
+    };
+    let activity = Activity::new(door.gate.limits());
+    let mut watch = Watch::new(Arc::clone(&activity), door.gate.phases());
+    let events = Arc::clone(place.events());
+    let mut stream = Stream::new(transport, Arc::clone(&activity), door.gate.phases(), place);
+    let http2 = match http2 {
+        Some(http2) => http2,
+        None => match watch.over(pin!(stream.is_http2())).await {
+            Turn::Done(Ok(http2)) => http2,
+            Turn::Done(Err(_)) | Turn::Gate(_) | Turn::Overdue(_) => return,
+        },
+    };
+    let peer = Arc::new(Peer { address, tls });
+    let service = service(Arc::clone(&door), peer, Arc::clone(&activity));
+    let io = TokioIo::new(stream);
+    if http2 {
+        activity.speaks_http2();
+        let mut connection = pin!(door.http2.serve_connection(io, service));
+        let _ = converse(connection.as_mut(), http2::Connection::graceful_shutdown, &mut watch, &activity).await;
+        return;
+    }
+    let mut connection = door.http1.serve_connection(io, service).with_upgrades();
+    let Some(result) =
+        converse(Pin::new(&mut connection), UpgradeableConnection::graceful_shutdown, &mut watch, &activity).await
+    else {
+        return;
+    };
+    match result {
+        Err(error) if error.is_parse_too_large() => events.refused(address, Reason::HeaderTooLarge),
+        Err(error) if error.is_parse() => events.malformed(address),
+        Ok(()) => {}
+        Err(_) => return,
+    }
+    // There are no parts after an upgrade.
+    if let Some(parts) = connection.into_parts()
+        && activity.ended_with_an_answer()
+    {
+        let mut stream = parts.io.into_inner();
+        tokio::select! {
+            _ = timeout(LINGER, stream.discard()) => {}
+            () = door.gate.phases().aborted() => {}
+        }
+    }
+}
+
+/// Does the TLS handshake and reports it. `None`: it failed.
+async fn handshake(
+    tls: &CurrentTls,
+    socket: TcpStream,
+    address: SocketAddr,
+    limits: &Limits,
+    events: &dyn Events,
+) -> Option<(TlsStream<TcpStream>, TlsFacts)> {
+    let tls = tls.get();
+    let handshake = async {
+        let stream = TlsAcceptor::from(Arc::clone(&tls.config)).accept(socket).await?;
+        let facts = tls.facts(stream.get_ref().1).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        Ok((stream, facts))
+    };
+    match timeout(limits.handshake_timeout, handshake).await {
+        Ok(Ok(done)) => {
+            events.handshake(address, Handshake::Ok);
+            Some(done)
+        }
+        Ok(Err(error)) => {
+            events.handshake(address, Handshake::Failed(&error));
+            None
+        }
+        Err(_) => {
+            events.handshake(address, Handshake::Timeout);
+            None
+        }
+    }
+}
+
+fn service<H: Handler>(
+    door: Arc<Door<H>>,
+    peer: Arc<Peer>,
+    activity: Arc<Activity>,
+) -> impl HttpService<Incoming, ResBody = Answer<H::Body>, Error = Infallible, Future: Send> + Unpin {
+    service_fn(move |request: Request<Incoming>| {
+        let (door, peer, under_way) = (Arc::clone(&door), Arc::clone(&peer), activity.begin());
+        async move {
+            let response = door.handler.handle(request, peer).await;
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                under_way.upgrades();
+            }
+            Ok::<Response<_>, Infallible>(response.map(|body| Answer { body, _under_way: under_way }))
+        }
+    })
+}
+
+/// Drives a connection; `ask_to_leave` makes it end after the requests under way. `None`: it was cut.
+async fn converse<C: Future<Output = hyper::Result<()>>>(
+    mut connection: Pin<&mut C>,
+    ask_to_leave: fn(Pin<&mut C>),
+    watch: &mut Watch,
+    activity: &Activity,
+) -> Option<hyper::Result<()>> {
+    loop {
+        match watch.over(connection.as_mut()).await {
+            Turn::Done(result) => return Some(result),
+            Turn::Gate(Phase::Open) => {}
+            Turn::Gate(Phase::Closing) | Turn::Overdue(Overdue::Idle) => {
+                activity.leave();
+                ask_to_leave(connection.as_mut());
+            }
+            Turn::Gate(Phase::Aborted) | Turn::Overdue(Overdue::Head | Overdue::Blocked | Overdue::Leaving) => {
+                return None;
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! How many connections there may be, and how they all come to their end.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::Events;
+use super::settings::Limits;
+
+/// Longer than any connection lives, and short enough to be added to any instant.
+const LONGEST: Duration = Duration::from_hours(8760);
+
+/// What several listeners share: the bounds on connections, and the signal to stop.
+///
+/// The order of an end is [`close`](Self::close), then [`drained`](Self::drained) for as long as there is patience,
+/// then [`abort`](Self::abort). Clones are the same gate.
+#[derive(Clone)]
+pub struct Gate(Arc<Shared>);
+
+struct Shared {
+    limits: Limits,
+    places: Arc<Semaphore>,
+    capacity: u32,
+    phase: watch::Sender<Phase>,
+}
+
+/// Phases follow one another and never come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    /// Connections are accepted.
+    Open,
+    /// No new connection, no further request on an old one; requests under way finish.
+    Closing,
+    /// Every connection is cut.
+    Aborted,
+}
+
+impl Gate {
+    /// An open gate.
+    pub fn new(mut limits: Limits) -> Self {
+        for timeout in [&mut limits.header_timeout, &mut limits.handshake_timeout, &mut limits.idle_timeout] {
+            *timeout = LONGEST.min(*timeout);
+        }
+        let most = Semaphore::MAX_PERMITS.min(u32::MAX as usize);
+        let capacity = u32::try_from(limits.connections.clamp(1, most)).unwrap_or(u32::MAX);
+        let places = Arc::new(Semaphore::new(capacity as usize));
+        Self(Arc::new(Shared { limits, places, capacity, phase: watch::Sender::new(Phase::Open) }))
+    }
+
+    /// The bounds that were given; a timeout of more than a year counts as a year.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// Connections that are open now, those in their TLS handshake and upgraded ones included.
+    pub fn connections(&self) -> usize {
+        (self.0.capacity as usize).saturating_sub(self.0.places.available_permits())
+    }
+
+    /// Stops accepting and closes the listening sockets. Idle connections close at once; on the others the requests
+    /// under way finish, and clients are told to go elsewhere (`Connection: close`, RFC 9112 §9.6; GOAWAY, RFC 9113 §6.8).
+    pub fn close(&self) {
+        self.enter(Phase::Closing);
+    }
+
+    /// Resolves when the gate was closed and the last connection, upgraded ones included, has ended.
+    pub async fn drained(&self) {
+        let mut phase = self.0.phase.subscribe();
+        // Neither fails: this gate holds the sender, and the semaphore is never closed.
+        let _ = phase.wait_for(|phase| *phase >= Phase::Closing).await;
+        let _ = self.0.places.acquire_many(self.0.capacity).await;
+    }
+
+    /// Cuts every connection that is left, upgraded ones included. Closes the gate if it was open.
+    pub fn abort(&self) {
+        self.enter(Phase::Aborted);
+    }
+
+    fn enter(&self, next: Phase) {
+        self.0.phase.send_if_modified(|phase| {
+            let later = next > *phase;
+            *phase = next.max(*phase);
+            later
+        });
+    }
+
+    pub(super) fn phases(&self) -> Phases {
+        let mut receiver = self.0.phase.subscribe();
+        // What happened before this subscription counts as news.
+        receiver.mark_changed();
+        Phases { receiver, seen: Phase::Open }
+    }
+
+    /// Waits for a place. `None` cannot happen while the gate exists.
+    pub(super) async fn place(&self, events: &Arc<dyn Events>) -> Option<Place> {
+        let permit = Arc::clone(&self.0.places).acquire_owned().await.ok()?;
+        events.connection_opened();
+        Some(Place { _permit: permit, events: Arc::clone(events) })
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate")
+            .field("phase", &*self.0.phase.borrow())
+            .field("connections", &self.connections())
+            .finish_non_exhaustive()
+    }
+}
+
+/// One connection's view of the phases.
+#[derive(Clone)]
+pub(super) struct Phases {
+    receiver: watch::Receiver<Phase>,
+    seen: Phase,
+}
+
+impl Phases {
+    /// The next phase that was not seen yet. Loses nothing when dropped halfway.
+    pub(super) async fn next(&mut self) -> Phase {
+        loop {
+            let phase = match self.receiver.changed().await {
+                Ok(()) => *self.receiver.borrow_and_update(),
+                // Nobody is left who could end this connection in another way.
+                Err(_) => Phase::Aborted,
+            };
+            if phase > self.seen {
+                self.seen = phase;
+                return phase;
+            }
+            if phase == Phase::Aborted {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Resolves when every connection is to be cut.
+    pub(super) async fn aborted(mut self) {
+        while self.next().await != Phase::Aborted {}
+    }
+}
+
+/// A connection's place among all; given back when dropped.
+pub(super) struct Place {
+    _permit: OwnedSemaphorePermit,
+    events: Arc<dyn Events>,
+}
+
+impl Place {
+    pub(super) const fn events(&self) -> &Arc<dyn Events> {
+        &self.events
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.events.connection_closed();
+    }
+}

@@ -1,0 +1,133 @@
+//! Where clients connect.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use super::connection::{Door, serve};
+use super::gate::Gate;
+use super::settings::ListenerSettings;
+use super::tls::{CurrentTls, TlsError};
+use super::{Events, Handler};
+
+/// Connections that the system may keep waiting for us; it caps this at `net.core.somaxconn`.
+const BACKLOG: u32 = 4096;
+
+/// The pause after the system refused to hand out a connection, for want of file descriptors or memory.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A listener that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The address cannot be had.
+    #[error("cannot listen on {address}: {}", explain(source))]
+    Address {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The TLS settings cannot be served.
+    #[error("cannot serve TLS on {address}: {source}")]
+    Tls {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What is wrong with them.
+        source: TlsError,
+    },
+}
+
+fn explain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "another process, or another listener, holds that address".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "this host has no such address".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied; ports below 1024 may need a capability".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// An open socket on which nothing is accepted until [`run`](Self::run). Clients that connect meanwhile wait.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+    tls: Option<CurrentTls>,
+}
+
+impl Listener {
+    /// Opens the socket. Needs a runtime.
+    ///
+    /// # Errors
+    /// [`BindError`], which names the address.
+    pub fn bind(settings: &ListenerSettings) -> Result<Self, BindError> {
+        let address = settings.address;
+        let tls = settings.tls.as_ref().map(CurrentTls::new).transpose();
+        let tls = tls.map_err(|source| BindError::Tls { address, source })?;
+        let open = || {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            // So that a restart need not wait for the old process's connections to be forgotten.
+            socket.set_reuseaddr(true)?;
+            // Inherited by accepted sockets: finds out about clients that vanished.
+            socket.set_keepalive(true)?;
+            socket.bind(address)?;
+            let socket = socket.listen(BACKLOG)?;
+            let address = socket.local_addr()?;
+            Ok(Self { socket, address, tls })
+        };
+        open().map_err(|source| BindError::Address { address, source })
+    }
+
+    /// Where it listens, with the port that the system picked.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The TLS settings in force, to replace them while running; `None` on a plain listener.
+    pub fn tls(&self) -> Option<CurrentTls> {
+        self.tls.clone()
+    }
+
+    /// Accepts connections and serves them until the gate closes. When this resolves, the socket is closed;
+    /// connections may still be open, which [`Gate::drained`] waits for.
+    pub async fn run<H: Handler>(self, handler: H, events: Arc<dyn Events>, gate: Gate) {
+        let mut phases = gate.phases();
+        let door = Arc::new(Door::new(handler, gate, self.tls));
+        let accepting = accept(&self.socket, &door, &events);
+        tokio::select! {
+            biased;
+            _ = phases.next() => {}
+            () = accepting => {}
+        }
+    }
+}
+
+/// Accepts first and waits for a place then. The other way round, a listener at rest would sit on the last place
+/// while clients wait at another one. The clients behind wait in the backlog.
+async fn accept<H: Handler>(socket: &TcpListener, door: &Arc<Door<H>>, events: &Arc<dyn Events>) {
+    loop {
+        let (stream, address) = next_client(socket, events).await;
+        let Some(place) = door.gate().place(events).await else { return };
+        tokio::spawn(serve(Arc::clone(door), stream, address, place));
+    }
+}
+
+async fn next_client(socket: &TcpListener, events: &Arc<dyn Events>) -> (TcpStream, SocketAddr) {
+    loop {
+        match socket.accept().await {
+            // On a dual-stack socket IPv4 clients have mapped addresses; everyone else wants the plain ones.
+            Ok((stream, address)) => {
+                return (stream, SocketAddr::new(address.ip().to_canonical(), address.port()));
+            }
+            // The fault of that one client: it left before it was accepted.
+            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {
+            }
+            Err(error) => {
+                events.accept_failed(&error);
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}

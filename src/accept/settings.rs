@@ -1,0 +1,83 @@
+//! What a listener may be told.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::tls::{ClientTrust, ServerCertificate};
+use crate::request::PublicUrl;
+
+/// One place where clients connect.
+#[derive(Debug)]
+pub struct ListenerSettings {
+    /// Where to listen; port 0 lets the system pick.
+    pub address: SocketAddr,
+    /// Scheme and authority that clients see, if other than the listener's scheme and the request's host.
+    pub public_url: Option<PublicUrl>,
+    /// Absent: plain HTTP.
+    pub tls: Option<TlsSettings>,
+}
+
+/// How a listener speaks TLS.
+#[derive(Debug)]
+pub struct TlsSettings {
+    /// The first is shown when no other matches the name asked for; at least one.
+    pub certificates: Vec<Arc<ServerCertificate>>,
+    /// Refuses TLS 1.2.
+    pub only_tls13: bool,
+    /// Whether clients are asked for a certificate.
+    pub client_certificates: ClientCertificates,
+}
+
+/// Whether clients are asked for a certificate, and which ones pass the handshake.
+/// Possession of its key (CertificateVerify) is always checked.
+#[derive(Debug)]
+pub enum ClientCertificates {
+    /// Not asked.
+    Off,
+    /// Asked; a client without one may continue.
+    Request(ClientTrust),
+    /// Asked; a client without one fails the handshake.
+    Require(ClientTrust),
+}
+
+/// Bounds on connections and requests (`design.md` section 3, `limits`).
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Open client connections, all listeners together.
+    pub connections: usize,
+    /// Bytes of one request's header section.
+    pub header_bytes: usize,
+    /// Fields in one request's header section.
+    pub headers: usize,
+    /// From a request's first byte to the end of its header section. HTTP/2 has no such deadline: what a slow head
+    /// can hold there is one header block, and the idle timeout ends it.
+    pub header_timeout: Duration,
+    /// From accept to the end of the TLS handshake.
+    pub handshake_timeout: Duration,
+    /// A connection with no request under way is closed after this long, and one whose client takes no byte
+    /// of an answer for this long is cut.
+    pub idle_timeout: Duration,
+    /// Bytes of one request's body; `None`: no bound.
+    pub body_bytes: Option<u64>,
+    /// After the signal to stop: not ready, but still accepting, for this long.
+    pub drain_delay: Duration,
+    /// After that: requests under way may finish within this long.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 20_000,
+            header_bytes: 32 * 1024,
+            headers: 100,
+            header_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            body_bytes: None,
+            drain_delay: Duration::ZERO,
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}

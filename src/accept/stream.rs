@@ -1,0 +1,211 @@
+//! The byte stream below HTTP: plain or TLS, observed.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use super::activity::Activity;
+use super::gate::{Phases, Place};
+
+/// The first bytes of the HTTP/2 preface (RFC 9113 §3.4): no method of HTTP/1.1 begins like this.
+const PREFACE: [u8; 3] = *b"PRI";
+
+/// Where bytes come from and go to.
+pub(super) enum Transport {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A connection's stream. It goes with the connection into an upgrade, and with it the place among all connections.
+pub(super) struct Stream {
+    transport: Transport,
+    first: FirstBytes,
+    activity: Arc<Activity>,
+    /// The client is not taking what is written. A copy of what `activity` knows, to spare its lock.
+    blocked: bool,
+    /// The client has sent its last byte.
+    ended: bool,
+    /// After an upgrade nobody watches over the connection, so that it has to hear of the gate by itself.
+    phases: Phases,
+    aborted: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    _place: Place,
+}
+
+/// Bytes read ahead to recognise the protocol, given back to whoever reads next.
+#[derive(Default)]
+struct FirstBytes {
+    bytes: [u8; PREFACE.len()],
+    filled: usize,
+    given: usize,
+}
+
+impl Stream {
+    pub(super) fn new(transport: Transport, activity: Arc<Activity>, phases: Phases, place: Place) -> Self {
+        let first = FirstBytes::default();
+        Self { transport, first, activity, blocked: false, ended: false, phases, aborted: None, _place: place }
+    }
+
+    /// Waits for as many bytes as it takes to know whether the client speaks HTTP/2 with prior knowledge
+    /// (RFC 9113 §3.3). They are read again afterwards. May be dropped and called again.
+    ///
+    /// # Errors
+    /// Of the socket; `UnexpectedEof` when the client leaves without a word.
+    pub(super) async fn is_http2(&mut self) -> io::Result<bool> {
+        loop {
+            let seen = &self.first.bytes[..self.first.filled];
+            if !PREFACE.starts_with(seen) {
+                return Ok(false);
+            }
+            if seen.len() == PREFACE.len() {
+                return Ok(true);
+            }
+            let read = self.transport.read(&mut self.first.bytes[self.first.filled..]).await?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.first.filled += read;
+            self.activity.received();
+        }
+    }
+
+    /// Reads what the client still sends, to no purpose but that the last answer survives: closing a socket with
+    /// unread bytes resets the connection, and the answer may be lost with it (RFC 9112 §9.6).
+    pub(super) async fn discard(&mut self) {
+        let mut sink = vec![0; 8 * 1024];
+        while !self.ended && self.transport.read(&mut sink).await.is_ok_and(|read| read > 0) {}
+    }
+
+    fn poll_aborted(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if !self.activity.is_upgraded() {
+            return Ok(());
+        }
+        let phases = &self.phases;
+        let aborted = self.aborted.get_or_insert_with(|| Box::pin(phases.clone().aborted()));
+        match aborted.as_mut().poll(cx) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(()) => {
+                // A finished future must not be polled again.
+                self.aborted = Some(Box::pin(std::future::ready(())));
+                Err(io::ErrorKind::ConnectionAborted.into())
+            }
+        }
+    }
+
+    fn note<T>(&mut self, progress: Poll<T>) -> Poll<T> {
+        if self.blocked != progress.is_pending() {
+            self.blocked = progress.is_pending();
+            self.activity.blocked(self.blocked);
+        }
+        progress
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let first = &mut self.first;
+        if first.given < first.filled {
+            let rest = &first.bytes[first.given..first.filled];
+            let rest = &rest[..rest.len().min(buf.remaining())];
+            buf.put_slice(rest);
+            first.given += rest.len();
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_aborted(cx)?;
+        let (before, room) = (buf.filled().len(), buf.remaining());
+        ready!(Pin::new(&mut self.transport).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            self.activity.received();
+        } else if room > 0 {
+            self.ended = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_aborted(cx)?;
+        let progress = Pin::new(&mut self.transport).poll_write(cx, bytes);
+        self.note(progress)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_aborted(cx)?;
+        let progress = Pin::new(&mut self.transport).poll_write_vectored(cx, bytes);
+        self.note(progress)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.transport.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let progress = Pin::new(&mut self.transport).poll_flush(cx);
+        self.note(progress)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let progress = Pin::new(&mut self.transport).poll_shutdown(cx);
+        self.note(progress)
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
