@@ -19,11 +19,19 @@
 #![cfg_attr(test, allow(clippy::pedantic, reason = "pedantry is for what ships"))]
 
 pub mod accept;
+pub mod admin;
+pub mod authorize;
 pub mod clock;
+pub mod forward;
+pub mod gateway;
 pub mod keys;
 pub mod refusal;
 pub mod replay;
 pub mod request;
+pub mod respond;
 pub mod routes;
+pub mod server;
+pub mod telemetry;
 pub mod time;
+pub mod tokens;
 pub mod verify;

@@ -1,0 +1,102 @@
+//! The operator's door: metrics, health, readiness. On an address of its own; it forwards nothing.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+
+use crate::accept::Handler;
+use crate::gateway::{Gateway, Readiness};
+use crate::request::Peer;
+use crate::time::UnixTime;
+
+/// Answers on the admin port.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    gateway: Arc<Gateway>,
+    certificates: Arc<[Expiry]>,
+}
+
+/// When a listener's first certificate expires.
+#[derive(Debug, Clone)]
+pub struct Expiry {
+    /// The listener's address.
+    pub listener: String,
+    /// `notAfter`.
+    pub at: UnixTime,
+}
+
+impl Admin {
+    /// An admin port for this gateway and its listeners' certificates.
+    pub fn new(gateway: Arc<Gateway>, certificates: Vec<Expiry>) -> Self {
+        Self { gateway, certificates: certificates.into() }
+    }
+
+    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        if method != Method::GET && method != Method::HEAD {
+            return text(StatusCode::METHOD_NOT_ALLOWED, "expected GET\n".to_owned());
+        }
+        match path {
+            "/" => text(StatusCode::OK, INDEX.to_owned()),
+            "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
+            "/readyz" => match self.gateway.readiness() {
+                Readiness::Ready(notes) => text(StatusCode::OK, lines("ready", &notes)),
+                Readiness::NotReady(missing) => text(StatusCode::SERVICE_UNAVAILABLE, lines("not ready", &missing)),
+            },
+            "/metrics" => self.metrics(),
+            _ => text(StatusCode::NOT_FOUND, format!("nothing here\n{INDEX}")),
+        }
+    }
+
+    fn metrics(&self) -> Response<Full<Bytes>> {
+        let mut snapshot = self.gateway.snapshot();
+        let now = self.gateway.now();
+        snapshot.certificate_expiries =
+            self.certificates.iter().map(|expiry| (expiry.listener.clone(), -now.seconds_since(expiry.at))).collect();
+        match self.gateway.metrics().render(&snapshot) {
+            Ok(body) => {
+                let mut response = Response::new(Full::new(Bytes::from(body)));
+                let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                response.headers_mut().insert(header::CONTENT_TYPE, format);
+                response
+            }
+            Err(error) => {
+                tracing::error!(%error, "metrics cannot be rendered");
+                text(StatusCode::INTERNAL_SERVER_ERROR, "metrics cannot be rendered\n".to_owned())
+            }
+        }
+    }
+}
+
+const INDEX: &str =
+    "keybound admin\n\n/metrics  for Prometheus\n/healthz  the process lives\n/readyz   requests may be sent here\n";
+
+fn lines(first: &str, rest: &[String]) -> String {
+    let mut text = format!("{first}\n");
+    for line in rest {
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+impl Handler for Admin {
+    type Body = Full<Bytes>;
+    type BodyError = Infallible;
+
+    async fn handle(&self, request: Request<Incoming>, _: Arc<Peer>) -> Response<Self::Body> {
+        self.answer(request.method(), request.uri().path())
+    }
+}

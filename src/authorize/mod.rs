@@ -1,0 +1,252 @@
+//! One value travels: [`Inbound`] → [`Presented`] → [`Verified`] → [`Bound`] → [`Authorized`].
+//!
+//! Each stage consumes the one before and holds the request it was made for, so a stage cannot be left out,
+//! spent twice, or spent on another request. Every stage that says no hands the request back in a [`Refused`].
+//! The fields are private; only the functions here make the next value. `forward` takes an [`Authorized`] and
+//! nothing else. Pure but for the replay log's memory.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::refusal::{Reason, Refusal};
+use crate::replay::MemoryLog;
+use crate::request::{Credentials, Inbound};
+use crate::routes::{Access, Policy, Route};
+use crate::time::UnixTime;
+use crate::verify::{AccessToken, Binding, Possession, Presentation, ProofKeys, ProofRules, TokenHash, prove};
+
+/// A request that was refused, with the request itself: its body may still be on its way.
+pub struct Refused<B> {
+    /// Why.
+    pub refusal: Refusal,
+    /// What.
+    pub inbound: Inbound<B>,
+    /// Where it would have gone, once that was known.
+    pub route: Option<Arc<Route>>,
+}
+
+impl<B> Refused<B> {
+    /// Refuses a request at the door.
+    pub fn boxed(refusal: Refusal, inbound: Inbound<B>, route: Option<Arc<Route>>) -> Box<Self> {
+        Box::new(Self { refusal, inbound, route })
+    }
+}
+
+impl<B> fmt::Debug for Refused<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Refused").field(&self.refusal).finish()
+    }
+}
+
+/// What a stage answers.
+pub type Stage<T, B> = Result<T, Box<Refused<B>>>;
+
+/// A request on a route that checks, with its one credential taken out.
+pub struct Presented<B> {
+    inbound: Inbound<B>,
+    route: Arc<Route>,
+    policy: Arc<Policy>,
+    credentials: Credentials,
+    hash: TokenHash,
+}
+
+impl<B> Presented<B> {
+    /// Takes the credentials out of the request.
+    ///
+    /// # Errors
+    /// What [`Inbound::take_credentials`] refuses. A public route has no credentials to present:
+    /// [`Reason::CredentialsMissing`].
+    pub fn new(mut inbound: Inbound<B>, route: Arc<Route>) -> Stage<Self, B> {
+        let policy = match &route.access {
+            Access::Enforce(policy) => Arc::clone(policy),
+            Access::Public => return Err(Refused::boxed(Reason::CredentialsMissing.into(), inbound, Some(route))),
+        };
+        match inbound.take_credentials() {
+            Ok(credentials) => {
+                let hash = TokenHash::of(credentials.token());
+                Ok(Self { inbound, route, policy, credentials, hash })
+            }
+            Err(refusal) => Err(Refused::boxed(refusal, inbound, Some(route))),
+        }
+    }
+
+    /// The access token's text.
+    pub fn token(&self) -> &str {
+        self.credentials.token()
+    }
+
+    /// Its hash, computed once.
+    pub const fn hash(&self) -> TokenHash {
+        self.hash
+    }
+
+    /// Gives up.
+    pub fn refuse(self, refusal: Refusal) -> Box<Refused<B>> {
+        Refused::boxed(refusal, self.inbound, Some(self.route))
+    }
+
+    /// Joins the request and its verified token.
+    ///
+    /// # Errors
+    /// [`Reason::TokenSignature`] when the token is another one than was presented,
+    /// [`Reason::TokenIssuerNotAccepted`].
+    pub fn verified(self, token: Arc<AccessToken>) -> Stage<Verified<B>, B> {
+        if !token.is(&self.hash) {
+            return Err(self.refuse(Reason::TokenSignature.into()));
+        }
+        match self.policy.accept_issuer(&token) {
+            Ok(()) => Ok(Verified { presented: self, token }),
+            Err(refusal) => Err(self.refuse(refusal)),
+        }
+    }
+}
+
+/// A request whose token holds.
+pub struct Verified<B> {
+    presented: Presented<B>,
+    token: Arc<AccessToken>,
+}
+
+impl<B> Verified<B> {
+    /// The token.
+    pub fn token(&self) -> &AccessToken {
+        &self.token
+    }
+
+    /// Checks that the caller possesses what the token names.
+    ///
+    /// # Errors
+    /// What [`prove`] refuses.
+    pub fn prove(self, rules: &ProofRules, keys: &impl ProofKeys, now: UnixTime) -> Stage<Bound<B>, B> {
+        let Self { presented, token } = self;
+        let shown = Presentation {
+            scheme: presented.credentials.scheme(),
+            proof: presented.credentials.proof(),
+            certificate: presented.inbound.peer().certificate(),
+            method: presented.inbound.request().method(),
+            target: presented.inbound.target(),
+        };
+        match prove(&token, &shown, presented.policy.accepted, rules, keys, now) {
+            Ok(possession) => Ok(Bound { presented, token, possession }),
+            Err(refusal) => Err(presented.refuse(refusal)),
+        }
+    }
+}
+
+/// A request whose caller possesses the key that the token names. Its proof is not spent yet.
+pub struct Bound<B> {
+    presented: Presented<B>,
+    token: Arc<AccessToken>,
+    possession: Possession,
+}
+
+impl<B> Bound<B> {
+    /// What was proven.
+    pub const fn possession(&self) -> &Possession {
+        &self.possession
+    }
+
+    /// Spends the proof, then asks the policy. The order is on purpose: a thief without the key must not learn
+    /// what a token may do, and a spent proof stays spent whatever comes after.
+    ///
+    /// # Errors
+    /// [`Reason::ProofBeforeStart`], [`Reason::ProofReplayed`], [`Reason::ReplayFull`], [`Reason::ReplayKeyQuota`],
+    /// and what [`Policy::permit`] refuses.
+    pub fn authorize(self, log: &MemoryLog, now: UnixTime) -> Stage<Authorized<B>, B> {
+        let Self { presented, token, possession } = self;
+        let spent = match possession.proof() {
+            None => Ok(()),
+            Some(proof) => log.spend(proof, now).and_then(|spent| {
+                // Cannot differ; a receipt for another proof would still be worth nothing.
+                if spent.is_of(proof) { Ok(()) } else { Err(Reason::ProofReplayed.into()) }
+            }),
+        };
+        match spent.and_then(|()| presented.policy.permit(&token, now)) {
+            Ok(()) => {
+                let Presented { inbound, route, credentials, .. } = presented;
+                let grant = Grant { token, credentials, binding: possession.binding() };
+                Ok(Authorized { inbound, route, grant: Some(grant) })
+            }
+            Err(refusal) => Err(presented.refuse(refusal)),
+        }
+    }
+}
+
+/// What was granted, and on what ground.
+pub struct Grant {
+    token: Arc<AccessToken>,
+    credentials: Credentials,
+    binding: Binding,
+}
+
+impl Grant {
+    /// The token.
+    pub fn token(&self) -> &AccessToken {
+        &self.token
+    }
+
+    /// The credentials as the client sent them.
+    pub const fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// What was proven.
+    pub const fn binding(&self) -> Binding {
+        self.binding
+    }
+}
+
+/// The pass: a request that may go to its upstream. It cannot be made elsewhere, copied, or separated from the
+/// request it was made for.
+#[must_use = "an authorized request that is not forwarded leaves its client without an answer"]
+pub struct Authorized<B> {
+    inbound: Inbound<B>,
+    route: Arc<Route>,
+    grant: Option<Grant>,
+}
+
+impl<B> Authorized<B> {
+    /// Lets a request pass a route that is open on purpose. Its credentials are taken out all the same: a token
+    /// that nobody checked must not reach an API that trusts it.
+    ///
+    /// # Errors
+    /// [`Reason::CredentialsMissing`] when the route is not public; [`Reason::TokenInQuery`] and
+    /// [`Reason::CredentialsMultiple`] when a token would slip through in the query.
+    pub fn open(mut inbound: Inbound<B>, route: Arc<Route>) -> Stage<Self, B> {
+        if !matches!(route.access, Access::Public) {
+            return Err(Refused::boxed(Reason::CredentialsMissing.into(), inbound, Some(route)));
+        }
+        match inbound.take_credentials() {
+            Err(refusal) if matches!(refusal.reason(), Reason::TokenInQuery | Reason::CredentialsMultiple) => {
+                Err(Refused::boxed(refusal, inbound, Some(route)))
+            }
+            Ok(_) | Err(_) => Ok(Self { inbound, route, grant: None }),
+        }
+    }
+
+    /// The request.
+    pub const fn inbound(&self) -> &Inbound<B> {
+        &self.inbound
+    }
+
+    /// Its route.
+    pub const fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
+    /// What was granted; `None` on a public route.
+    pub const fn grant(&self) -> Option<&Grant> {
+        self.grant.as_ref()
+    }
+
+    /// Spends the pass. For the forwarder.
+    pub(crate) fn into_parts(self) -> (Inbound<B>, Arc<Route>, Option<Grant>) {
+        (self.inbound, self.route, self.grant)
+    }
+}
+
+impl<B> fmt::Debug for Authorized<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Authorized").field(&self.inbound).finish()
+    }
+}

@@ -1,0 +1,131 @@
+//! The request's body on its way: streamed, never buffered, counted.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+/// What a body did so far; shared between the body and whoever waits for the response.
+#[derive(Debug, Default)]
+pub struct Progress {
+    frames: AtomicU64,
+    bytes: AtomicU64,
+    exceeded: AtomicBool,
+}
+
+impl Progress {
+    /// Grows whenever something of the body moves.
+    pub fn frames(&self) -> u64 {
+        self.frames.load(Ordering::Relaxed)
+    }
+
+    /// Whether the body grew over its bound and was cut.
+    pub fn exceeded(&self) -> bool {
+        self.exceeded.load(Ordering::Relaxed)
+    }
+}
+
+/// A client's body. Reading it is what makes hyper answer `Expect: 100-continue`, so that happens only after
+/// the decision (RFC 9110 §10.1.1).
+#[derive(Debug)]
+pub struct RequestBody {
+    inner: Option<Incoming>,
+    progress: Option<Arc<Progress>>,
+    limit: Option<u64>,
+}
+
+/// The client's body ended before its end, or grew too large.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The client went away or broke the framing.
+    #[error("the client's body broke off")]
+    Client(#[source] hyper::Error),
+    /// More bytes than `limits.body_bytes`.
+    #[error("the client's body is larger than allowed")]
+    TooLarge,
+}
+
+impl RequestBody {
+    /// No body.
+    pub const fn empty() -> Self {
+        Self { inner: None, progress: None, limit: None }
+    }
+
+    /// The body of a request.
+    pub const fn new(body: Incoming) -> Self {
+        Self { inner: Some(body), progress: None, limit: None }
+    }
+
+    /// Reports what moves, and cuts at `limit` bytes.
+    #[must_use]
+    pub fn watched(mut self, progress: Arc<Progress>, limit: Option<u64>) -> Self {
+        self.progress = Some(progress);
+        self.limit = limit;
+        self
+    }
+
+    fn count(&self, data: &Bytes) -> Result<(), BodyError> {
+        let Some(progress) = &self.progress else { return Ok(()) };
+        progress.frames.fetch_add(1, Ordering::Relaxed);
+        let total = progress.bytes.fetch_add(data.len() as u64, Ordering::Relaxed) + data.len() as u64;
+        if self.limit.is_some_and(|limit| total > limit) {
+            progress.exceeded.store(true, Ordering::Relaxed);
+            return Err(BodyError::TooLarge);
+        }
+        Ok(())
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        let frame = match std::task::ready!(Pin::new(inner).poll_frame(cx)) {
+            None => return Poll::Ready(None),
+            Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Client(error)))),
+            Some(Ok(frame)) => frame,
+        };
+        if let Some(data) = frame.data_ref()
+            && let Err(error) = self.count(data)
+        {
+            return Poll::Ready(Some(Err(error)));
+        }
+        Poll::Ready(Some(Ok(frame.into_data().map_or_else(
+            |frame| Frame::trailers(frame.into_trailers().map(clean_trailers).unwrap_or_default()),
+            Frame::data,
+        ))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// RFC 9110 §6.5.1: credentials in trailers count for nothing, here and at the upstream.
+fn clean_trailers(trailers: HeaderMap) -> HeaderMap {
+    let mut clean = HeaderMap::with_capacity(trailers.len());
+    let mut name = None;
+    for (next, value) in trailers {
+        name = next.or(name);
+        if let Some(name) = &name
+            && !super::egress::is_reserved(name.as_str())
+            && name != http::header::AUTHORIZATION
+            && name != http::header::CONTENT_LENGTH
+            && name != http::header::HOST
+        {
+            clean.append(name.clone(), value);
+        }
+    }
+    clean
+}

@@ -1,0 +1,317 @@
+//! What leaves towards the upstream: the client's message without anything that speaks for the client, and with
+//! what the gateway knows of it (`conformance.md` 2.14, CCH-11).
+
+use std::net::IpAddr;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::{self, PathAndQuery, Uri};
+use http::{Request, Version};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use serde_json::Value;
+
+use super::body::RequestBody;
+use super::upgrade;
+use super::upstream::Upstream;
+use crate::authorize::{Authorized, Grant};
+use crate::refusal::{Reason, Refusal};
+use crate::request::connection::remove_hop_by_hop;
+use crate::request::{Inbound, Target};
+use crate::routes::{AuthorizationForward, Forwarding, Route};
+
+/// Fields that no client may send to an upstream, by their letters and digits alone: servers that hand fields to
+/// programs as variables fold `-`, `_` and worse into one.
+const RESERVED: [&str; 13] = [
+    "dpop",
+    "expect",
+    "forwarded",
+    "proxyauthorization",
+    "via",
+    "xarrclientcert",
+    "xhttpmethod",
+    "xhttpmethodoverride",
+    "xmethodoverride",
+    "xoriginalurl",
+    "xrealip",
+    "xrequestid",
+    "xrewriteurl",
+];
+
+/// The same for whole families: what a proxy says of a client or its certificate.
+const RESERVED_FAMILIES: [&str; 8] =
+    ["xforwarded", "xoriginal", "clientcert", "xclientcert", "sslclient", "xsslc", "xamznmtls", "xtlsclient"];
+
+/// Fields that pass under their own name and under no other.
+const NO_ALIAS: [&str; 9] = [
+    "authorization",
+    "connection",
+    "contentlength",
+    "contenttype",
+    "cookie",
+    "host",
+    "te",
+    "transferencoding",
+    "upgrade",
+];
+
+/// Who added a hop (RFC 9110 §7.6.3).
+const VIA: &str = "1.1 keybound";
+
+/// Letters and digits of a field name, lower case.
+fn folded(name: &str) -> String {
+    name.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| char::from(byte.to_ascii_lowercase())).collect()
+}
+
+/// Whether a client may not send this field to an upstream.
+pub fn is_reserved(name: &str) -> bool {
+    let folded = folded(name);
+    RESERVED.contains(&folded.as_str())
+        || RESERVED_FAMILIES.iter().any(|family| folded.starts_with(family))
+        || is_alias(name, &folded)
+}
+
+fn is_alias(name: &str, folded: &str) -> bool {
+    // Our own spelling of these has at most dashes.
+    NO_ALIAS.contains(&folded) && !name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-')
+        || NO_ALIAS.contains(&folded) && name.len() != folded.len() + name.matches('-').count()
+}
+
+/// One route's egress, prepared once.
+#[derive(Debug)]
+pub struct Egress {
+    forwarding: Forwarding,
+    /// Folded names that the route fills itself.
+    own: Vec<String>,
+}
+
+impl Egress {
+    /// Prepares a route.
+    pub fn new(route: &Route) -> Self {
+        let forwarding = route.forward.clone();
+        let claims = forwarding.claims.iter().map(|(name, _)| name);
+        let own =
+            claims.chain(forwarding.headers.iter().map(|(name, _)| name)).map(|name| folded(name.as_str())).collect();
+        Self { forwarding, own }
+    }
+
+    /// Turns an authorized request into the one that the upstream gets, and takes the client's half of an
+    /// upgrade out of it.
+    pub(super) fn prepare(
+        &self,
+        authorized: Authorized<Incoming>,
+        upstream: &Upstream,
+        websocket: bool,
+    ) -> Result<(Request<RequestBody>, Option<OnUpgrade>), Refusal> {
+        let (inbound, _route, grant) = authorized.into_parts();
+        let own_fields = self.own_fields(&inbound, grant.as_ref());
+        let (mut request, _peer, target, _id) = inbound.into_parts();
+        let on_upgrade = websocket.then(|| hyper::upgrade::on(&mut request));
+        let (mut parts, body) = request.into_parts();
+        parts.uri = self.uri(&target, upstream)?;
+        parts.version = Version::HTTP_11;
+        let te_trailers = parts.headers.get(header::TE).is_some_and(|te| has_token(te, "trailers"));
+        let via = via(&parts.headers);
+        remove_hop_by_hop(&mut parts.headers);
+        self.remove_reserved(&mut parts.headers);
+        parts.headers.insert(header::HOST, authority_field(&target)?);
+        parts.headers.insert(header::VIA, via);
+        for (name, value) in own_fields {
+            parts.headers.insert(name, value);
+        }
+        if te_trailers {
+            parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        }
+        if websocket {
+            upgrade::ask(&mut parts.headers);
+        }
+        Ok((Request::from_parts(parts, RequestBody::new(body)), on_upgrade))
+    }
+
+    fn remove_reserved(&self, headers: &mut HeaderMap) {
+        let doomed: Vec<HeaderName> = headers
+            .keys()
+            .filter(|name| is_reserved(name.as_str()) || self.own.contains(&folded(name.as_str())))
+            .cloned()
+            .collect();
+        for name in doomed {
+            headers.remove(name);
+        }
+    }
+
+    /// What the gateway itself says. Fields that the route fixes come first, so that they cannot replace what
+    /// was proven.
+    fn own_fields(&self, inbound: &Inbound<Incoming>, grant: Option<&Grant>) -> Vec<(HeaderName, HeaderValue)> {
+        let mut fields = self.forwarding.headers.clone();
+        if let Some(grant) = grant {
+            for (name, claim) in &self.forwarding.claims {
+                if let Some(value) = grant.token().claim(claim).and_then(claim_value) {
+                    fields.push((name.clone(), value));
+                }
+            }
+            fields.extend(self.authorization(grant).map(|value| (header::AUTHORIZATION, value)));
+        }
+        fields.extend(client_facts(inbound));
+        fields
+    }
+
+    fn authorization(&self, grant: &Grant) -> Option<HeaderValue> {
+        let credentials = grant.credentials();
+        let mut value = match self.forwarding.authorization {
+            AuthorizationForward::Bearer => HeaderValue::from_str(&format!("Bearer {}", credentials.token())).ok()?,
+            AuthorizationForward::Keep => credentials.authorization().clone(),
+            AuthorizationForward::Strip => return None,
+        };
+        // Keeps it out of HPACK tables and Debug output.
+        value.set_sensitive(true);
+        Some(value)
+    }
+
+    /// The upstream's scheme and authority, and the client's own path and query.
+    fn uri(&self, target: &Target, upstream: &Upstream) -> Result<Uri, Refusal> {
+        let invalid = |_| Refusal::new(Reason::TargetInvalid);
+        let path = target.path_and_query();
+        let path = match &self.forwarding.strip_prefix {
+            Some(prefix) => match path.as_str().strip_prefix(prefix.as_str()) {
+                Some(rest) if rest.starts_with('/') => PathAndQuery::try_from(rest).map_err(invalid)?,
+                Some(rest) if rest.is_empty() || rest.starts_with('?') => {
+                    PathAndQuery::try_from(format!("/{rest}")).map_err(invalid)?
+                }
+                _ => path.clone(),
+            },
+            None => path.clone(),
+        };
+        let mut parts = uri::Parts::default();
+        parts.scheme = Some(upstream.settings().scheme.clone());
+        parts.authority = Some(upstream.settings().authority.clone());
+        parts.path_and_query = Some(path);
+        Uri::from_parts(parts).map_err(|_| Refusal::new(Reason::TargetInvalid))
+    }
+}
+
+/// The `Host` that the client used: an unmodified API makes its links from it.
+fn authority_field(target: &Target) -> Result<HeaderValue, Refusal> {
+    let text = target.port().map_or_else(|| target.host().to_owned(), |port| format!("{}:{port}", target.host()));
+    HeaderValue::from_str(&text).map_err(|_| Refusal::new(Reason::HostInvalid))
+}
+
+/// RFC 7239 and its forerunners, and the request's name.
+fn client_facts(inbound: &Inbound<Incoming>) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    let target = inbound.target();
+    let address = inbound.peer().address.ip();
+    let node = match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("\"[{address}]\""),
+    };
+    let (scheme, authority) = (target.external_scheme(), target.external_authority());
+    [
+        ("forwarded", format!("for={node};host=\"{authority}\";proto={scheme}")),
+        ("x-forwarded-for", address.to_string()),
+        ("x-forwarded-host", authority.to_owned()),
+        ("x-forwarded-proto", scheme.to_owned()),
+        ("x-request-id", inbound.id().as_str().to_owned()),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::from_str(&value).ok()?)))
+}
+
+/// The hops so far and this one.
+fn via(headers: &HeaderMap) -> HeaderValue {
+    let mut hops: Vec<&str> = headers.get_all(header::VIA).iter().filter_map(|line| line.to_str().ok()).collect();
+    hops.push(VIA);
+    HeaderValue::from_str(&hops.join(", ")).unwrap_or_else(|_| HeaderValue::from_static(VIA))
+}
+
+fn has_token(value: &HeaderValue, token: &str) -> bool {
+    value.as_bytes().split(|byte| *byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// A claim as a field value. What no field can hold is left out: the upstream then sees no such identity.
+fn claim_value(claim: &Value) -> Option<HeaderValue> {
+    let text = match claim {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        Value::Bool(flag) => flag.to_string(),
+        Value::Array(items) if items.iter().all(Value::is_string) => {
+            items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")
+        }
+        Value::Array(_) | Value::Object(_) => claim.to_string(),
+        Value::Null => return None,
+    };
+    HeaderValue::from_str(&text).or_else(|_| HeaderValue::from_bytes(text.as_bytes())).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_spelling_of_a_reserved_field_passes() {
+        for name in [
+            "dpop",
+            "dpop_",
+            "d_pop",
+            "forwarded",
+            "x-forwarded-for",
+            "x_forwarded_for",
+            "x-forwarded-client-cert",
+            "x-forwarded-tls-client-cert",
+            "client-cert",
+            "client-cert-chain",
+            "client_cert",
+            "x-client-cert",
+            "ssl-client-cert",
+            "ssl_client_verify",
+            "x-ssl-client-cert",
+            "x-ssl-cert",
+            "x-arr-clientcert",
+            "x-amzn-mtls-clientcert",
+            "x-http-method-override",
+            "x-method-override",
+            "x-original-url",
+            "x-rewrite-url",
+            "x-original-uri",
+            "x-real-ip",
+            "authorization_",
+            "content_length",
+            "host_",
+            "transfer_encoding",
+            "x-request-id",
+        ] {
+            assert!(is_reserved(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn honest_fields_pass() {
+        for name in [
+            "authorization",
+            "content-length",
+            "content-type",
+            "host",
+            "cookie",
+            "accept",
+            "user-agent",
+            "x-api-key",
+            "te",
+            "x-ssl",
+            "x-correlation-id",
+            "idempotency-key",
+            "traceparent",
+            "range",
+            "sec-websocket-key",
+            "x_custom",
+        ] {
+            assert!(!is_reserved(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn claims_become_field_values() {
+        let value = |json: Value| claim_value(&json).map(|value| value.as_bytes().to_vec());
+        assert_eq!(value("alice".into()).unwrap(), b"alice");
+        assert_eq!(value(serde_json::json!(["a", "b"])).unwrap(), b"a,b");
+        assert_eq!(value(7.into()).unwrap(), b"7");
+        assert_eq!(value("a\r\nX-Admin: 1".into()), None);
+        assert_eq!(value(Value::Null), None);
+    }
+}

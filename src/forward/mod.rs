@@ -1,0 +1,92 @@
+//! To the upstream and back.
+//!
+//! Enters: an [`Authorized`] request, and nothing else. Leaves: the upstream's response, streaming. Never: a
+//! request that was not authorized, a credential that the route does not forward, a field about the client that
+//! the client wrote itself.
+
+mod body;
+mod egress;
+mod settings;
+mod upgrade;
+mod upstream;
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::{Response, header};
+use hyper::body::Incoming;
+
+use crate::authorize::Authorized;
+use crate::refusal::{Reason, Refusal};
+
+pub use body::RequestBody;
+pub use egress::Egress;
+pub use settings::UpstreamSettings;
+pub use upstream::{Upstream, UpstreamError};
+
+/// Sends authorized requests to their upstreams.
+pub struct Forwarder {
+    upstreams: Vec<Upstream>,
+    body_bytes: Option<u64>,
+}
+
+/// An upstream's answer, and how long it took to begin.
+pub struct Forwarded {
+    /// Head and streaming body.
+    pub response: Response<Incoming>,
+    /// Set when the connection now belongs to another protocol (WebSocket).
+    pub upgraded: bool,
+}
+
+impl Forwarder {
+    /// Makes a forwarder for the given upstreams; routes name them by index.
+    ///
+    /// # Errors
+    /// When an `https` upstream is wanted and the system has no trust store.
+    pub fn new(upstreams: Vec<UpstreamSettings>, body_bytes: Option<u64>) -> Result<Self, UpstreamError> {
+        let upstreams = upstreams.into_iter().map(Upstream::new).collect::<Result<_, _>>()?;
+        Ok(Self { upstreams, body_bytes })
+    }
+
+    /// The upstream of that index.
+    pub fn upstream(&self, index: usize) -> Option<&Upstream> {
+        self.upstreams.get(index)
+    }
+
+    /// Forwards one request. The pass is spent: whatever the upstream answers, the proof stays used.
+    ///
+    /// # Errors
+    /// [`Reason::BodyTooLarge`], [`Reason::UpstreamUnreachable`], [`Reason::UpstreamTimeout`],
+    /// [`Reason::UpstreamProtocol`].
+    pub async fn forward(&self, authorized: Authorized<Incoming>, egress: &Egress) -> Result<Forwarded, Refusal> {
+        let unreachable = || Refusal::new(Reason::UpstreamUnreachable);
+        let upstream = self.upstream(authorized.route().upstream).ok_or_else(unreachable)?;
+        let wants_upgrade = upgrade::is_websocket(authorized.inbound().request());
+        let (mut request, on_upgrade) = egress.prepare(authorized, upstream, wants_upgrade)?;
+        let declared = request.headers().get(header::CONTENT_LENGTH);
+        let declared: Option<u64> = declared.and_then(|value| value.to_str().ok()?.parse().ok());
+        if let (Some(limit), Some(length)) = (self.body_bytes, declared)
+            && length > limit
+        {
+            return Err(too_large(limit));
+        }
+        let progress = Arc::new(body::Progress::default());
+        let body = std::mem::replace(request.body_mut(), RequestBody::empty());
+        *request.body_mut() = body.watched(Arc::clone(&progress), self.body_bytes);
+        let response = upstream.send(request, &progress).await.map_err(|refusal| match self.body_bytes {
+            Some(limit) if progress.exceeded() => too_large(limit),
+            _ => refusal,
+        })?;
+        upgrade::join(response, on_upgrade)
+    }
+}
+
+fn too_large(limit: u64) -> Refusal {
+    Refusal::new(Reason::BodyTooLarge).expected(format!("at most {limit} bytes"))
+}
+
+impl fmt::Debug for Forwarder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Forwarder").field("upstreams", &self.upstreams.len()).finish_non_exhaustive()
+    }
+}

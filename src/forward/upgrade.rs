@@ -1,0 +1,51 @@
+//! WebSocket over HTTP/1.1 (RFC 6455 §4): the opening handshake is an ordinary authorized request; after the 101
+//! the two connections are joined. Every other upgrade is ignored.
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+
+use super::Forwarded;
+use crate::refusal::{Reason, Refusal};
+use crate::request::connection::nominated;
+
+const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
+
+/// Whether a request asks to become a WebSocket.
+pub fn is_websocket<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    request.version() == Version::HTTP_11
+        && request.method() == Method::GET
+        && headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && nominated(headers).any(|name| name.eq_ignore_ascii_case(b"upgrade"))
+}
+
+/// Asks the upstream for the same.
+pub fn ask(headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, WEBSOCKET);
+}
+
+/// Joins the connections when the upstream agreed. A 101 that nobody asked for is no answer (RFC 9110 §15.2.2).
+pub fn join(mut response: Response<Incoming>, client: Option<OnUpgrade>) -> Result<Forwarded, Refusal> {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(Forwarded { response, upgraded: false });
+    }
+    let agreed = response
+        .headers()
+        .get(header::UPGRADE)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    let (Some(client), true) = (client, agreed) else {
+        return Err(Refusal::new(Reason::UpstreamProtocol).expected("an answer").found("a 101 that was not asked for"));
+    };
+    let upstream = hyper::upgrade::on(&mut response);
+    tokio::spawn(async move {
+        if let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) {
+            // Either side may break off; there is nobody left to tell.
+            let _ = tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(upstream)).await;
+        }
+    });
+    Ok(Forwarded { response, upgraded: true })
+}

@@ -1,0 +1,131 @@
+//! One upstream: a pool of kept connections and two deadlines.
+
+use std::error::Error as _;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::uri::Scheme;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::{Client, connect::HttpConnector};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use super::body::{BodyError, Progress, RequestBody};
+use super::settings::UpstreamSettings;
+use crate::keys::fetch;
+use crate::refusal::{Reason, Refusal};
+
+/// Kept connections to one upstream that nobody uses are closed after this long.
+const POOL_IDLE: Duration = Duration::from_mins(1);
+
+/// An API behind the gateway.
+pub struct Upstream {
+    settings: UpstreamSettings,
+    client: Client<HttpsConnector<HttpConnector>, RequestBody>,
+}
+
+/// An upstream that cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// The system has no certificate authorities to check an `https` upstream with.
+    #[error("upstream {upstream}: the system's certificate authorities cannot be read")]
+    NoTrustStore {
+        /// The upstream's name.
+        upstream: String,
+    },
+    /// The TLS library refuses its own defaults.
+    #[error("upstream {upstream}: TLS cannot be set up")]
+    Tls {
+        /// The upstream's name.
+        upstream: String,
+        /// Why.
+        source: rustls::Error,
+    },
+}
+
+impl Upstream {
+    /// Sets up a pool. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// [`UpstreamError`], for `https` upstreams only.
+    pub fn new(settings: UpstreamSettings) -> Result<Self, UpstreamError> {
+        let connector = fetch::connector(tls(&settings)?, settings.connect_timeout);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .pool_timer(TokioTimer::new())
+            .build(connector);
+        Ok(Self { settings, client })
+    }
+
+    /// What it was told.
+    pub const fn settings(&self) -> &UpstreamSettings {
+        &self.settings
+    }
+
+    /// Sends a request and waits for the head of the response: at most `response_timeout` from the last moment at
+    /// which the request's body moved.
+    pub(super) async fn send(
+        &self,
+        request: Request<RequestBody>,
+        progress: &Arc<Progress>,
+    ) -> Result<Response<Incoming>, Refusal> {
+        let timeout = self.settings.response_timeout;
+        let mut response = std::pin::pin!(self.client.request(request));
+        loop {
+            let moved = progress.frames();
+            match tokio::time::timeout(timeout, &mut response).await {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(error)) => return Err(refusal(&error)),
+                Err(_) if progress.frames() == moved => {
+                    return Err(Refusal::new(Reason::UpstreamTimeout)
+                        .expected(format!("an answer within {} s", timeout.as_secs_f64())));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+fn tls(settings: &UpstreamSettings) -> Result<rustls::ClientConfig, UpstreamError> {
+    let https = settings.scheme == Scheme::HTTPS;
+    let roots = if https { fetch::system_roots() } else { rustls::RootCertStore::empty() };
+    if https && roots.is_empty() {
+        return Err(UpstreamError::NoTrustStore { upstream: settings.name.clone() });
+    }
+    fetch::tls_config(roots).map_err(|source| UpstreamError::Tls { upstream: settings.name.clone(), source })
+}
+
+/// Whose fault, as far as the error tells.
+fn refusal(error: &hyper_util::client::legacy::Error) -> Refusal {
+    if error.is_connect() {
+        return Refusal::new(Reason::UpstreamUnreachable).expected("a connection").found(cause(error));
+    }
+    let mut source = error.source();
+    while let Some(inner) = source {
+        if let Some(BodyError::Client(_)) = inner.downcast_ref::<BodyError>() {
+            return Refusal::new(Reason::ClientGone);
+        }
+        if inner.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            return Refusal::new(Reason::UpstreamProtocol).expected("HTTP").found(inner.to_string());
+        }
+        source = inner.source();
+    }
+    Refusal::new(Reason::UpstreamUnreachable).expected("an answer").found(cause(error))
+}
+
+/// The innermost cause: an address or an errno, never a part of a message.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Upstream").field(&self.settings).finish()
+    }
+}

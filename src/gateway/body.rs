@@ -1,0 +1,70 @@
+//! The answer's body: ours or the upstream's, streaming, with the request's record on board. The record writes its
+//! line when the body is through or dropped.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::telemetry::Record;
+
+/// The body of every answer.
+#[derive(Debug)]
+pub struct Body {
+    content: Content,
+    record: Record,
+}
+
+#[derive(Debug)]
+enum Content {
+    Own(Option<Bytes>),
+    Upstream(Incoming),
+}
+
+impl Body {
+    pub(super) const fn own(text: Bytes, record: Record) -> Self {
+        Self { content: Content::Own(Some(text)), record }
+    }
+
+    pub(super) const fn nothing(record: Record) -> Self {
+        Self { content: Content::Own(None), record }
+    }
+
+    pub(super) const fn upstream(body: Incoming, record: Record) -> Self {
+        Self { content: Content::Upstream(body), record }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = match &mut self.content {
+            Content::Own(text) => text.take().map(|text| Ok(Frame::data(text))),
+            Content::Upstream(body) => std::task::ready!(Pin::new(body).poll_frame(cx)),
+        };
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            self.record.bytes += data.len() as u64;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Own(text) => text.is_none(),
+            Content::Upstream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Own(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+            Content::Upstream(body) => body.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The narrator: what happens to a request, one stage per line, in order.
+//!
+//! Enters: a request and its peer, from `accept`. Leaves: always a response. The order of the stages is the order
+//! of `conformance.md` 1.2: the message, the route, the credentials, the token, the binding, replay and policy,
+//! the upstream.
+
+mod body;
+mod refused;
+mod settings;
+mod state;
+
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue, Request, Response, Version, header};
+use hyper::body::Incoming;
+
+use crate::accept::Handler;
+use crate::authorize::{Authorized, Presented, Refused, Stage};
+use crate::forward::Forwarded;
+use crate::refusal::{Blame, Reason, Refusal};
+use crate::request::{Inbound, Peer, PublicUrl};
+use crate::routes::{self, Access};
+use crate::telemetry::{Decision, Record};
+use crate::verify::base64url;
+
+pub use body::Body;
+pub use settings::Settings;
+pub use state::{Gateway, GatewayError, Readiness};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+
+/// One listener's door into the gateway.
+#[derive(Clone, Debug)]
+pub struct Door {
+    gateway: Arc<Gateway>,
+    public_url: Option<Arc<PublicUrl>>,
+}
+
+impl Door {
+    /// A door whose clients see `public_url`, if it is other than what their requests say.
+    pub fn new(gateway: Arc<Gateway>, public_url: Option<PublicUrl>) -> Self {
+        Self { gateway, public_url: public_url.map(Arc::new) }
+    }
+}
+
+impl Handler for Door {
+    type Body = Body;
+    type BodyError = hyper::Error;
+
+    async fn handle(&self, request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body> {
+        let gateway = &*self.gateway;
+        let mut record = Record::open(gateway.next_id(), peer.address.ip(), request.method().clone());
+        let inbound = match Inbound::read(request, peer, self.public_url.as_deref(), record.id.clone()) {
+            Ok(inbound) => inbound,
+            Err(unread) => return gateway.refuse_unread(*unread, record),
+        };
+        let decision = gateway.decide(inbound, &mut record).await;
+        record.authorization = Some(record.elapsed());
+        gateway.metrics.decided(record.binding, record.elapsed());
+        match decision {
+            Ok(authorized) => gateway.forward(authorized, record).await,
+            Err(refused) => gateway.refuse(*refused, record),
+        }
+    }
+}
+
+impl Gateway {
+    /// Every check, in order. The only way to an [`Authorized`].
+    async fn decide(&self, inbound: Inbound<Incoming>, record: &mut Record) -> Stage<Authorized<Incoming>, Incoming> {
+        inbound.target().host().clone_into(&mut record.host);
+        inbound.target().normalized_path().clone_into(&mut record.path);
+        // HTTP/1.1 heads are bounded while they are read; HTTP/2 bounds only their bytes.
+        if inbound.request().headers().len() > self.limits.headers {
+            return Err(Refused::boxed(Reason::HeaderTooLarge.into(), inbound, None));
+        }
+        // Which rule.
+        let route = match routes::select(&self.routes, inbound.request().method(), inbound.target()) {
+            Ok(route) => Arc::clone(route),
+            Err(refusal) => return Err(Refused::boxed(refusal, inbound, None)),
+        };
+        record.route = Some(route.name.clone());
+        if matches!(route.access, Access::Public) {
+            record.decision = Decision::Public;
+            return Authorized::open(inbound, route);
+        }
+        // What was shown.
+        let presented = Presented::new(inbound, route)?;
+        // Does the token hold?
+        let token = self.tokens.verify(presented.token(), presented.hash(), &self.issuers, &*self.clock).await;
+        let verified = match token {
+            Ok(token) => presented.verified(token)?,
+            Err(refusal) => return Err(presented.refuse(refusal)),
+        };
+        record.client_id = verified.token().client_id().map(str::to_owned);
+        record.thumbprint = verified.token().confirmation().ok().flatten().and_then(|confirmation| {
+            let thumbprint = confirmation.jkt.map(|jkt| jkt.0).or(confirmation.x5t_s256)?;
+            Some(base64url::encode(&thumbprint).chars().take(Record::THUMBPRINT_PREFIX).collect())
+        });
+        // Does the caller possess what the token names?
+        let now = self.clock.now();
+        let bound = verified.prove(&self.proofs, &self.tokens, now)?;
+        record.binding = Some(bound.possession().binding());
+        let proof_age = bound.possession().proof().map(|proof| now.seconds_since(proof.issued_at()));
+        // Is the proof fresh, and may the token do this?
+        let authorized = bound.authorize(&self.replay, now)?;
+        if let Some(age) = proof_age {
+            self.metrics.spent(age);
+        }
+        record.decision = Decision::Allow;
+        Ok(authorized)
+    }
+
+    async fn forward(&self, authorized: Authorized<Incoming>, mut record: Record) -> Response<Body> {
+        let route = Arc::clone(authorized.route());
+        let owns_dpop = authorized.grant().is_some();
+        let index = self.index_of(&route);
+        let Some(egress) = index.and_then(|index| self.egress.get(index)) else {
+            return self.answer_refusal(&Reason::NoRoute.into(), None, None, record);
+        };
+        let sent = record.elapsed();
+        let forwarded = self.forwarder.forward(authorized, egress).await;
+        let took = record.elapsed().saturating_sub(sent);
+        record.upstream = Some(took);
+        match forwarded {
+            Ok(Forwarded { response, upgraded }) => {
+                self.metrics.upstream_answered(route.upstream, took);
+                let (mut parts, body) = response.into_parts();
+                clean_response(&mut parts.headers, owns_dpop, upgraded);
+                parts.version = Version::HTTP_11;
+                if let Ok(id) = HeaderValue::from_str(record.id.as_str()) {
+                    parts.headers.insert(REQUEST_ID, id);
+                }
+                record.status = parts.status.as_u16();
+                self.metrics.answered(index, record.decision, record.binding, record.status, record.elapsed());
+                Response::from_parts(parts, Body::upstream(body, record))
+            }
+            Err(refusal) => {
+                record.decision = blamed(&refusal);
+                self.answer_refusal(&refusal, Some(&route), None, record)
+            }
+        }
+    }
+}
+
+/// Which decision a refusal amounts to.
+fn blamed(refusal: &Refusal) -> Decision {
+    match refusal.reason().answer().blame() {
+        Blame::Client => Decision::Refuse,
+        Blame::Upstream | Blame::Gateway => Decision::Error,
+    }
+}
+
+/// What must not travel from the upstream to the client (RFC 9110 §7.6.1, `conformance.md` HTTP-24): fields of its
+/// connection, and DPoP's vocabulary where the gateway is the one who speaks it.
+fn clean_response(headers: &mut http::HeaderMap, owns_dpop: bool, upgraded: bool) {
+    crate::request::connection::remove_hop_by_hop(headers);
+    if upgraded {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    if !owns_dpop {
+        return;
+    }
+    headers.remove(DPOP_NONCE);
+    let is_dpop =
+        |value: &HeaderValue| value.as_bytes().get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"dpop"));
+    if headers.get_all(header::WWW_AUTHENTICATE).iter().any(is_dpop) {
+        let kept: Vec<HeaderValue> =
+            headers.get_all(header::WWW_AUTHENTICATE).iter().filter(|value| !is_dpop(value)).cloned().collect();
+        headers.remove(header::WWW_AUTHENTICATE);
+        for value in kept {
+            headers.append(header::WWW_AUTHENTICATE, value);
+        }
+    }
+}

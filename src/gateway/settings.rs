@@ -1,0 +1,35 @@
+//! A configuration as meant: every value checked, every default filled in, every file read.
+//! `config` makes it from a file, `demo` and the tests make it by hand.
+
+use std::net::SocketAddr;
+
+use crate::accept::{Limits, ListenerSettings};
+use crate::forward::UpstreamSettings;
+use crate::keys::IssuerSettings;
+use crate::replay::MemorySettings;
+use crate::routes::Route;
+use crate::telemetry::TelemetrySettings;
+use crate::verify::ProofRules;
+
+/// Everything that one gateway needs to know.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where clients connect; at least one.
+    pub listeners: Vec<ListenerSettings>,
+    /// Whose tokens are accepted.
+    pub issuers: Vec<IssuerSettings>,
+    /// Which proofs are accepted.
+    pub proofs: ProofRules,
+    /// How much the replay log may hold.
+    pub replay: MemorySettings,
+    /// Where requests go; routes name them by index.
+    pub upstreams: Vec<UpstreamSettings>,
+    /// The first that matches wins.
+    pub routes: Vec<Route>,
+    /// Bounds on connections and requests.
+    pub limits: Limits,
+    /// Where the operator looks.
+    pub admin: SocketAddr,
+    /// What is written about it.
+    pub telemetry: TelemetrySettings,
+}

@@ -1,0 +1,187 @@
+//! What a gateway holds while it runs.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use aws_lc_rs::rand;
+
+use super::settings::Settings;
+use crate::accept::Limits;
+use crate::clock::Clock;
+use crate::forward::{Egress, Forwarder, UpstreamError};
+use crate::keys::{Issuers, KeyEvents, RefreshResult};
+use crate::replay::MemoryLog;
+use crate::request::RequestId;
+use crate::routes::Route;
+use crate::telemetry::{Metrics, Snapshot};
+use crate::time::UnixTime;
+use crate::tokens::Tokens;
+use crate::verify::{Algorithm, ProofRules};
+
+/// A gateway: everything that a decision needs, in memory.
+pub struct Gateway {
+    pub(super) routes: Vec<Arc<Route>>,
+    /// By route.
+    pub(super) egress: Vec<Egress>,
+    pub(super) issuers: Arc<Issuers>,
+    pub(super) tokens: Tokens,
+    pub(super) proofs: ProofRules,
+    /// The `algs` of DPoP challenges.
+    pub(super) algorithms: String,
+    pub(super) replay: MemoryLog,
+    pub(super) forwarder: Forwarder,
+    pub(super) limits: Limits,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: Arc<Metrics>,
+    started: UnixTime,
+    draining: AtomicBool,
+    id_prefix: u64,
+    id_next: AtomicU64,
+}
+
+/// A gateway that cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// An upstream cannot be set up.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// TLS towards the issuers cannot be set up.
+    #[error("keys: {0}")]
+    Keys(#[from] rustls::Error),
+    /// A metric family collides with another.
+    #[error("metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers")]
+    Random,
+}
+
+/// Whether requests should be sent here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readiness {
+    /// Yes. The notes say what is degraded, in words.
+    Ready(Vec<String>),
+    /// No, and why.
+    NotReady(Vec<String>),
+}
+
+/// Counts what `keys` reports.
+struct CountRefreshes(Arc<Metrics>);
+
+impl KeyEvents for CountRefreshes {
+    fn refreshed(&self, issuer: &str, result: RefreshResult) {
+        self.0.jwks_refreshed(issuer, result.label());
+    }
+}
+
+impl Gateway {
+    /// Sets up a gateway. Connects to nothing yet, and takes what it needs out of `settings`: the listeners stay.
+    ///
+    /// # Errors
+    /// [`GatewayError`].
+    pub fn new(settings: &mut Settings, clock: Arc<dyn Clock>) -> Result<Self, GatewayError> {
+        let routes: Vec<Arc<Route>> = std::mem::take(&mut settings.routes).into_iter().map(Arc::new).collect();
+        let upstreams = std::mem::take(&mut settings.upstreams);
+        let route_names: Vec<&str> = routes.iter().map(|route| route.name.as_str()).collect();
+        let upstream_names: Vec<&str> = upstreams.iter().map(|upstream| upstream.name.as_str()).collect();
+        let metrics = Arc::new(Metrics::new(&route_names, &upstream_names)?);
+        let events: Arc<dyn KeyEvents> = Arc::new(CountRefreshes(Arc::clone(&metrics)));
+        let issuers = Issuers::new(std::mem::take(&mut settings.issuers), &clock, &events)?;
+        let started = clock.now();
+        let mut prefix = [0; 8];
+        rand::fill(&mut prefix).map_err(|_| GatewayError::Random)?;
+        Ok(Self {
+            egress: routes.iter().map(|route| Egress::new(route)).collect(),
+            routes,
+            issuers: Arc::new(issuers),
+            tokens: Tokens::default(),
+            algorithms: Algorithm::challenge_list(&settings.proofs.algorithms),
+            replay: MemoryLog::new(settings.replay, &settings.proofs, started),
+            proofs: settings.proofs.clone(),
+            forwarder: Forwarder::new(upstreams, settings.limits.body_bytes)?,
+            limits: settings.limits.clone(),
+            clock,
+            metrics,
+            started,
+            draining: AtomicBool::new(false),
+            id_prefix: u64::from_be_bytes(prefix),
+            id_next: AtomicU64::new(1),
+        })
+    }
+
+    /// The issuers, whose keys somebody must keep fresh.
+    pub const fn issuers(&self) -> &Arc<Issuers> {
+        &self.issuers
+    }
+
+    /// The metrics.
+    pub const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Lets go of proofs that can no longer be accepted. About once a second, off the requests' way.
+    pub fn expire_proofs(&self) {
+        self.replay.expire(self.clock.now());
+    }
+
+    /// The present moment, by the gateway's clock.
+    pub fn now(&self) -> UnixTime {
+        self.clock.now()
+    }
+
+    /// Announces the end: not ready from now on.
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether requests should be sent here: every issuer's keys were loaded once, the replay log's restart fence
+    /// lies in the past, and nobody announced the end.
+    pub fn readiness(&self) -> Readiness {
+        let mut missing = Vec::new();
+        if self.draining.load(Ordering::SeqCst) {
+            missing.push("draining: this process is about to end".to_owned());
+        }
+        // A client's iat has whole seconds: until the next one begins, every fresh proof looks older than this process.
+        if self.clock.now().secs() <= self.started.secs() {
+            missing.push("starting: proofs of this second may have been spent before".to_owned());
+        }
+        let mut notes = Vec::new();
+        for status in self.issuers.status() {
+            if status.keys == 0 {
+                missing.push(format!("issuer {status}"));
+            } else if status.last_error.is_some() {
+                notes.push(format!("degraded: issuer {status}"));
+            }
+        }
+        if missing.is_empty() { Readiness::Ready(notes) } else { Readiness::NotReady(missing) }
+    }
+
+    /// What metrics read off at a scrape; the listeners' certificates are known elsewhere.
+    pub fn snapshot(&self) -> Snapshot {
+        let (token_hits, token_misses) = self.tokens.hits_and_misses();
+        let ages = self.issuers.status().into_iter();
+        Snapshot {
+            replay_entries: self.replay.entries(),
+            token_hits,
+            token_misses,
+            jwks_ages: ages.filter_map(|status| Some((status.issuer, status.age?.as_secs_f64()))).collect(),
+            certificate_expiries: Vec::new(),
+        }
+    }
+
+    pub(super) fn next_id(&self) -> RequestId {
+        let number = self.id_next.fetch_add(1, Ordering::Relaxed);
+        RequestId::new(format!("{:016x}-{number:x}", self.id_prefix))
+    }
+
+    pub(super) fn index_of(&self, route: &Arc<Route>) -> Option<usize> {
+        self.routes.iter().position(|known| Arc::ptr_eq(known, route))
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway").field("routes", &self.routes.len()).finish_non_exhaustive()
+    }
+}

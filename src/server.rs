@@ -1,0 +1,199 @@
+//! A running process: the stations put together, started in order, stopped in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use crate::accept::{BindError, Events, Gate, Handshake, Limits, Listener, ListenerSettings};
+use crate::admin::{Admin, Expiry};
+use crate::clock::Clock;
+use crate::gateway::{Door, Gateway, GatewayError, Readiness, Settings};
+use crate::refusal::Reason;
+use crate::telemetry::Metrics;
+
+/// How often spent proofs that can no longer be accepted are let go of.
+const EXPIRE_EVERY: Duration = Duration::from_secs(1);
+
+/// How often readiness is looked at while somebody waits for it.
+const READY_POLL: Duration = Duration::from_millis(10);
+
+/// The operator's connections while the process ends.
+const ADMIN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A server that cannot start. Nothing is left half-started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener cannot be opened.
+    #[error(transparent)]
+    Listener(#[from] BindError),
+    /// The admin port cannot be opened.
+    #[error("admin: {0}")]
+    Admin(#[source] BindError),
+    /// The gateway cannot be set up.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
+}
+
+/// A gateway with its listeners, its admin port and its background work.
+#[derive(Debug)]
+pub struct Server {
+    gateway: Arc<Gateway>,
+    gate: Gate,
+    admin_gate: Gate,
+    addresses: Vec<SocketAddr>,
+    admin: SocketAddr,
+    limits: Limits,
+    listening: Vec<JoinHandle<()>>,
+    background: Vec<JoinHandle<()>>,
+}
+
+/// Counts what `accept` reports.
+struct CountConnections(Arc<Metrics>);
+
+impl Events for CountConnections {
+    fn connection_opened(&self) {
+        self.0.connections.inc();
+    }
+
+    fn connection_closed(&self) {
+        self.0.connections.dec();
+    }
+
+    fn handshake(&self, client: SocketAddr, outcome: Handshake<'_>) {
+        self.0.handshake(outcome.as_str());
+        if let Handshake::Failed(error) = outcome {
+            tracing::debug!(%client, %error, "TLS handshake failed");
+        }
+    }
+
+    fn refused(&self, client: SocketAddr, reason: Reason) {
+        self.0.refused(None, reason);
+        tracing::info!(%client, reason = reason.slug(), "refused before it was read");
+    }
+
+    fn malformed(&self, client: SocketAddr) {
+        self.0.refused(None, Reason::MessageMalformed);
+        tracing::info!(%client, reason = Reason::MessageMalformed.slug(), "refused before it was read");
+    }
+
+    fn accept_failed(&self, error: &std::io::Error) {
+        tracing::error!(%error, "connections cannot be accepted");
+    }
+}
+
+impl Server {
+    /// Opens every socket, then starts. Must run on a tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`]; no socket stays open then.
+    pub fn start(mut settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let listeners = std::mem::take(&mut settings.listeners);
+        let bound: Vec<Listener> = listeners.iter().map(Listener::bind).collect::<Result<_, _>>()?;
+        let admin = ListenerSettings { address: settings.admin, public_url: None, tls: None };
+        let admin = Listener::bind(&admin).map_err(StartError::Admin)?;
+        let limits = settings.limits.clone();
+        let gateway = Arc::new(Gateway::new(&mut settings, clock)?);
+        let mut server = Self {
+            gate: Gate::new(limits.clone()),
+            admin_gate: Gate::new(Limits { connections: 64, ..limits.clone() }),
+            addresses: bound.iter().map(Listener::address).collect(),
+            admin: admin.address(),
+            limits,
+            listening: Vec::new(),
+            background: Vec::new(),
+            gateway,
+        };
+        server.start_background();
+        let expiries = server.expiries(&listeners);
+        server.run_admin(admin, expiries);
+        for (listener, settings) in bound.into_iter().zip(listeners) {
+            server.run_listener(listener, settings);
+        }
+        Ok(server)
+    }
+
+    fn start_background(&mut self) {
+        let issuers = Arc::clone(self.gateway.issuers());
+        self.background.push(tokio::spawn(async move { issuers.run().await }));
+        let gateway = Arc::clone(&self.gateway);
+        self.background.push(tokio::spawn(async move {
+            let mut tick = tokio::time::interval(EXPIRE_EVERY);
+            loop {
+                tick.tick().await;
+                gateway.expire_proofs();
+            }
+        }));
+    }
+
+    fn run_listener(&mut self, listener: Listener, settings: ListenerSettings) {
+        tracing::info!(address = %listener.address(), tls = settings.tls.is_some(), "listening");
+        let door = Door::new(Arc::clone(&self.gateway), settings.public_url);
+        let events = Arc::new(CountConnections(Arc::clone(self.gateway.metrics())));
+        let gate = self.gate.clone();
+        self.listening.push(tokio::spawn(listener.run(door, events, gate)));
+    }
+
+    fn run_admin(&mut self, listener: Listener, expiries: Vec<Expiry>) {
+        tracing::info!(address = %listener.address(), "admin listening");
+        let admin = Admin::new(Arc::clone(&self.gateway), expiries);
+        self.background.push(tokio::spawn(listener.run(admin, Arc::new(()), self.admin_gate.clone())));
+    }
+
+    fn expiries(&self, listeners: &[ListenerSettings]) -> Vec<Expiry> {
+        let first = |settings: &ListenerSettings| settings.tls.as_ref()?.certificates.iter().map(|c| c.expires()).min();
+        self.addresses
+            .iter()
+            .zip(listeners)
+            .filter_map(|(address, settings)| Some(Expiry { listener: address.to_string(), at: first(settings)? }))
+            .collect()
+    }
+
+    /// Where clients connect, in the order of the settings, with the ports that the system picked.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Where the operator looks.
+    pub const fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// The gateway.
+    pub const fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    /// Resolves when requests may be sent.
+    pub async fn ready(&self) {
+        while let Readiness::NotReady(_) = self.gateway.readiness() {
+            tokio::time::sleep(READY_POLL).await;
+        }
+    }
+
+    /// Ends in order: not ready at once, still accepting for `drain_delay`; then no new connections, and requests
+    /// under way may finish within `drain_timeout`. True when all of them did.
+    pub async fn stop(self) -> bool {
+        self.gateway.start_draining();
+        tokio::time::sleep(self.limits.drain_delay).await;
+        self.gate.close();
+        let drained = tokio::time::timeout(self.limits.drain_timeout, self.gate.drained()).await.is_ok();
+        self.gate.abort();
+        self.admin_gate.close();
+        // Whoever still reads the admin port is not worth waiting for.
+        let _ = tokio::time::timeout(ADMIN_PATIENCE, self.admin_gate.drained()).await;
+        self.admin_gate.abort();
+        drained
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.gate.abort();
+        self.admin_gate.abort();
+        for task in self.listening.iter().chain(&self.background) {
+            task.abort();
+        }
+    }
+}

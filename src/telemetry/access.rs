@@ -1,0 +1,121 @@
+//! One structured line per request, written when its answer is through or was given up.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use super::metrics::Decision;
+use crate::refusal::{Blame, Refusal};
+use crate::request::RequestId;
+use crate::verify::Binding;
+
+/// The log target of access lines.
+pub const TARGET: &str = "access";
+
+/// What became of one request. Writes its line when dropped, so that no request goes without.
+#[derive(Debug)]
+pub struct Record {
+    started: Instant,
+    /// Names the request.
+    pub id: RequestId,
+    /// Who asked.
+    pub peer: IpAddr,
+    /// How.
+    pub method: http::Method,
+    /// Where, without query; empty when the target could not be read.
+    pub host: String,
+    /// What, normalized and without query; empty when the target could not be read.
+    pub path: String,
+    /// By which rule.
+    pub route: Option<String>,
+    /// The decision.
+    pub decision: Decision,
+    /// Why not.
+    pub refusal: Option<Refusal>,
+    /// What was proven.
+    pub binding: Option<Binding>,
+    /// `client_id` of the verified token.
+    pub client_id: Option<String>,
+    /// The beginning of the thumbprint that the verified token names.
+    pub thumbprint: Option<String>,
+    /// HTTP status; 499 when the client went away before there was one.
+    pub status: u16,
+    /// To the end of the decision.
+    pub authorization: Option<Duration>,
+    /// From forwarding to the head of the upstream's answer.
+    pub upstream: Option<Duration>,
+    /// Bytes of the answer's body.
+    pub bytes: u64,
+}
+
+impl Record {
+    /// Characters of a thumbprint that are logged: enough to tell clients apart.
+    pub const THUMBPRINT_PREFIX: usize = 8;
+
+    /// Opens the record of a request.
+    pub fn open(id: RequestId, peer: IpAddr, method: http::Method) -> Self {
+        Self {
+            started: Instant::now(),
+            id,
+            peer,
+            method,
+            host: String::new(),
+            path: String::new(),
+            route: None,
+            decision: Decision::Error,
+            refusal: None,
+            binding: None,
+            client_id: None,
+            thumbprint: None,
+            status: 499,
+            authorization: None,
+            upstream: None,
+            bytes: 0,
+        }
+    }
+
+    /// Time since the request's head was read.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    // Microseconds are as fine as anyone reads.
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+macro_rules! line {
+    ($level:ident, $record:ident) => {
+        tracing::$level!(
+            target: TARGET,
+            request_id = $record.id.as_str(),
+            peer = %$record.peer,
+            method = $record.method.as_str(),
+            host = $record.host,
+            path = $record.path,
+            route = $record.route,
+            decision = $record.decision.as_str(),
+            reason = $record.refusal.as_ref().map(|refusal| refusal.reason().slug()),
+            expected = $record.refusal.as_ref().and_then(Refusal::what_was_expected),
+            found = $record.refusal.as_ref().and_then(Refusal::what_was_found),
+            binding = $record.binding.map(Binding::as_str),
+            client_id = $record.client_id,
+            thumbprint = $record.thumbprint,
+            status = $record.status,
+            bytes = $record.bytes,
+            duration_ms = millis($record.elapsed()),
+            authorization_ms = $record.authorization.map(millis),
+            upstream_ms = $record.upstream.map(millis),
+        )
+    };
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let blame = self.refusal.as_ref().map(|refusal| refusal.reason().answer().blame());
+        match blame {
+            Some(Blame::Gateway | Blame::Upstream) => line!(warn, self),
+            Some(Blame::Client) | None => line!(info, self),
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! The metrics of `design.md` section 6. Label values come from the configuration or a closed list; handles are
+//! resolved once and kept.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use prometheus::{
+    Encoder as _, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry, TextEncoder, process_collector::ProcessCollector,
+};
+
+use crate::refusal::Reason;
+use crate::verify::Binding;
+
+/// The route label of requests that no route covers.
+const NO_ROUTE: &str = "none";
+
+/// The binding label of requests that proved nothing.
+const NO_BINDING: &str = "none";
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Decision {
+    /// Proven and forwarded.
+    Allow,
+    /// Refused by the client's fault.
+    Refuse,
+    /// Forwarded on a public route.
+    Public,
+    /// Not decided or not answered by the gateway's or the upstream's fault.
+    Error,
+}
+
+impl Decision {
+    /// Metric label and log field.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Refuse => "refuse",
+            Self::Public => "public",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// What is read off at the moment of a scrape.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// Live entries of the replay log.
+    pub replay_entries: usize,
+    /// Tokens found remembered.
+    pub token_hits: u64,
+    /// Tokens verified anew.
+    pub token_misses: u64,
+    /// Issuer and age of its keys in seconds.
+    pub jwks_ages: Vec<(String, f64)>,
+    /// Listener and seconds until its first certificate expires.
+    pub certificate_expiries: Vec<(String, f64)>,
+}
+
+/// Handles of one route.
+struct RouteMetrics {
+    name: String,
+    requests: DashMap<(Decision, Option<Binding>, u16), IntCounter>,
+    refusals: Vec<OnceLock<IntCounter>>,
+    duration: Histogram,
+}
+
+/// All metrics of one gateway.
+pub struct Metrics {
+    registry: Registry,
+    routes: Vec<RouteMetrics>,
+    requests: IntCounterVec,
+    refusals: IntCounterVec,
+    authorization: Vec<(Option<Binding>, Histogram)>,
+    upstreams: Vec<Histogram>,
+    proof_age: Histogram,
+    replay_entries: IntGauge,
+    /// Proofs spent.
+    pub replay_inserts: IntCounter,
+    token_hits: IntCounter,
+    token_misses: IntCounter,
+    jwks_refreshes: IntCounterVec,
+    jwks_age: GaugeVec,
+    certificate_expiry: GaugeVec,
+    handshakes: IntCounterVec,
+    /// Open client connections.
+    pub connections: IntGauge,
+}
+
+impl Metrics {
+    /// Registers everything for these routes and upstreams, by name.
+    ///
+    /// # Errors
+    /// When two families collide: a mistake of ours.
+    pub fn new(routes: &[&str], upstreams: &[&str]) -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let r = &registry;
+        let requests = counters(r, "requests_total", "Requests answered.", &["route", "decision", "binding", "code"])?;
+        let refusals =
+            counters(r, "refusals_total", "Requests not forwarded or not answered, by reason.", &["route", "reason"])?;
+        let durations = histograms(
+            r,
+            "request_duration_seconds",
+            "From a request's head to the head of its answer.",
+            &["route"],
+            &LATENCY,
+        )?;
+        let authorizations = histograms(
+            r,
+            "authorization_duration_seconds",
+            "From a request's head to the decision.",
+            &["binding"],
+            &DECISION,
+        )?;
+        let upstream = histograms(
+            r,
+            "upstream_duration_seconds",
+            "From forwarding to the head of the upstream's answer.",
+            &["upstream"],
+            &LATENCY,
+        )?;
+        let proof_age = Histogram::with_opts(
+            HistogramOpts::new("keybound_proof_age_seconds", "Age of good proofs (now - iat): shows clock drift.")
+                .buckets(vec![-30.0, -10.0, -5.0, -2.0, -1.0, 0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 90.0]),
+        )?;
+        r.register(Box::new(proof_age.clone()))?;
+        let build = GaugeVec::new(Opts::new("keybound_build_info", "Version of the running binary."), &["version"])?;
+        r.register(Box::new(build.clone()))?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        r.register(Box::new(ProcessCollector::for_self()))?;
+        let route = |name: &str| RouteMetrics {
+            name: name.to_owned(),
+            requests: DashMap::new(),
+            refusals: Reason::ALL.iter().map(|_| OnceLock::new()).collect(),
+            duration: durations.with_label_values(&[name]),
+        };
+        let label = |binding: Option<Binding>| binding.map_or(NO_BINDING, Binding::as_str);
+        Ok(Self {
+            routes: routes.iter().copied().chain([NO_ROUTE]).map(route).collect(),
+            authorization: Binding::ALL
+                .into_iter()
+                .map(Some)
+                .chain([None])
+                .map(|binding| (binding, authorizations.with_label_values(&[label(binding)])))
+                .collect(),
+            upstreams: upstreams.iter().map(|name| upstream.with_label_values(&[*name])).collect(),
+            requests,
+            refusals,
+            proof_age,
+            replay_entries: gauge(r, "replay_entries", "Live entries of the replay log.")?,
+            replay_inserts: counter(r, "replay_inserts_total", "Proofs spent.")?,
+            token_hits: counter(r, "token_cache_hits_total", "Access tokens whose signature was remembered.")?,
+            token_misses: counter(r, "token_cache_misses_total", "Access tokens whose signature was not remembered.")?,
+            jwks_refreshes: counters(
+                r,
+                "jwks_refreshes_total",
+                "Attempts to load an issuer's keys.",
+                &["issuer", "result"],
+            )?,
+            jwks_age: gauges(r, "jwks_age_seconds", "Since an issuer's keys were last loaded.", &["issuer"])?,
+            certificate_expiry: gauges(
+                r,
+                "certificate_expiry_seconds",
+                "Until a listener's first certificate expires.",
+                &["listener"],
+            )?,
+            handshakes: counters(r, "tls_handshakes_total", "TLS handshakes with clients.", &["result"])?,
+            connections: gauge(r, "connections", "Open client connections.")?,
+            registry,
+        })
+    }
+
+    fn route(&self, route: Option<usize>) -> Option<&RouteMetrics> {
+        self.routes.get(route.unwrap_or(self.routes.len() - 1))
+    }
+
+    /// A request was answered.
+    pub fn answered(
+        &self,
+        route: Option<usize>,
+        decision: Decision,
+        binding: Option<Binding>,
+        code: u16,
+        after: Duration,
+    ) {
+        let Some(route) = self.route(route) else { return };
+        let key = (decision, binding, code);
+        route.duration.observe(after.as_secs_f64());
+        if let Some(counter) = route.requests.get(&key) {
+            counter.inc();
+            return;
+        }
+        let binding = binding.map_or(NO_BINDING, Binding::as_str);
+        let code = code.to_string();
+        let counter =
+            self.requests.with_label_values(&[route.name.as_str(), decision.as_str(), binding, code.as_str()]);
+        route.requests.entry(key).or_insert(counter).inc();
+    }
+
+    /// A request was refused.
+    pub fn refused(&self, route: Option<usize>, reason: Reason) {
+        let Some(route) = self.route(route) else { return };
+        if let Some(slot) = route.refusals.get(reason as usize) {
+            slot.get_or_init(|| self.refusals.with_label_values(&[route.name.as_str(), reason.slug()])).inc();
+        }
+    }
+
+    /// A decision was made.
+    pub fn decided(&self, binding: Option<Binding>, after: Duration) {
+        if let Some((_, histogram)) = self.authorization.iter().find(|(known, _)| *known == binding) {
+            histogram.observe(after.as_secs_f64());
+        }
+    }
+
+    /// A proof was spent.
+    pub fn spent(&self, age_seconds: f64) {
+        self.replay_inserts.inc();
+        self.proof_age.observe(age_seconds);
+    }
+
+    /// An upstream answered.
+    pub fn upstream_answered(&self, upstream: usize, after: Duration) {
+        if let Some(histogram) = self.upstreams.get(upstream) {
+            histogram.observe(after.as_secs_f64());
+        }
+    }
+
+    /// A handshake ended; `result` is of a closed list.
+    pub fn handshake(&self, result: &'static str) {
+        self.handshakes.with_label_values(&[result]).inc();
+    }
+
+    /// An attempt to load an issuer's keys ended; `issuer` is a configured one, `result` of a closed list.
+    pub fn jwks_refreshed(&self, issuer: &str, result: &'static str) {
+        self.jwks_refreshes.with_label_values(&[issuer, result]).inc();
+    }
+
+    /// Prometheus' text format, with what `snapshot` read off just now.
+    ///
+    /// # Errors
+    /// When the encoder fails: a mistake of ours.
+    pub fn render(&self, snapshot: &Snapshot) -> prometheus::Result<Vec<u8>> {
+        self.replay_entries.set(i64::try_from(snapshot.replay_entries).unwrap_or(i64::MAX));
+        for (counter, total) in [(&self.token_hits, snapshot.token_hits), (&self.token_misses, snapshot.token_misses)] {
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
+        for (issuer, age) in &snapshot.jwks_ages {
+            self.jwks_age.with_label_values(&[issuer.as_str()]).set(*age);
+        }
+        for (listener, seconds) in &snapshot.certificate_expiries {
+            self.certificate_expiry.with_label_values(&[listener.as_str()]).set(*seconds);
+        }
+        let mut text = Vec::with_capacity(16 * 1024);
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+/// Seconds; a proxy's answer takes from tens of microseconds to tens of seconds.
+const LATENCY: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
+
+/// Seconds; a decision takes from microseconds to, with a key refresh, seconds.
+const DECISION: [f64; 12] =
+    [0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.1, 0.5, 2.5];
+
+fn full(name: &str) -> String {
+    format!("keybound_{name}")
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    let metric = IntCounter::new(full(name), help)?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    let metric = IntGauge::new(full(name), help)?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    let metric = IntCounterVec::new(Opts::new(full(name), help), labels)?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
+    let metric = GaugeVec::new(Opts::new(full(name), help), labels)?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn histograms(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+    buckets: &[f64],
+) -> prometheus::Result<HistogramVec> {
+    let metric = HistogramVec::new(HistogramOpts::new(full(name), help).buckets(buckets.to_vec()), labels)?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").field("routes", &self.routes.len()).finish_non_exhaustive()
+    }
+}

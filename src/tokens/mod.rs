@@ -1,0 +1,144 @@
+//! What is remembered of verified tokens and proof headers: a signature's result, never a verdict.
+//!
+//! Enters: a token's text. Leaves: an [`AccessToken`] that was checked now. Expiry and audience are asked again
+//! each time, and a token whose signing key left the issuer's JWK set is forgotten.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use crate::clock::Clock;
+use crate::keys::{Issuer, Issuers};
+use crate::refusal::{Reason, Refusal};
+use crate::verify::{AccessToken, ProofHeader, ProofKeys, TokenHash, UnverifiedToken};
+
+/// Bytes that remembered tokens may weigh together, by estimate.
+const TOKEN_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Bytes that remembered proof headers may weigh together, by estimate.
+const HEADER_BYTES: u64 = 32 * 1024 * 1024;
+
+/// What an entry weighs beside its text: parsed claims or key, and the cache's own bookkeeping.
+const ENTRY_BYTES: u64 = 1024;
+
+/// Remembers verified tokens and proof headers, both within fixed bounds.
+pub struct Tokens {
+    verified: Cache<TokenHash, Remembered, WeighToken>,
+    headers: Cache<Box<str>, Arc<ProofHeader>, WeighHeader>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+#[derive(Clone)]
+struct Remembered {
+    token: Arc<AccessToken>,
+    length: usize,
+}
+
+#[derive(Clone)]
+struct WeighToken;
+
+impl Weighter<TokenHash, Remembered> for WeighToken {
+    fn weight(&self, _: &TokenHash, remembered: &Remembered) -> u64 {
+        // The claims are kept decoded, as a tree: about twice their encoded length.
+        ENTRY_BYTES + 2 * remembered.length as u64
+    }
+}
+
+#[derive(Clone)]
+struct WeighHeader;
+
+impl Weighter<Box<str>, Arc<ProofHeader>> for WeighHeader {
+    fn weight(&self, segment: &Box<str>, _: &Arc<ProofHeader>) -> u64 {
+        ENTRY_BYTES + segment.len() as u64
+    }
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        let entries = |bytes: u64| usize::try_from(bytes / (2 * ENTRY_BYTES)).unwrap_or(usize::MAX);
+        Self {
+            verified: Cache::with_weighter(entries(TOKEN_BYTES), TOKEN_BYTES, WeighToken),
+            headers: Cache::with_weighter(entries(HEADER_BYTES), HEADER_BYTES, WeighHeader),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Tokens {
+    /// The token, verified under a present key of its issuer and checked for this moment. An unknown `kid` asks
+    /// the issuer once more, as far as its rate allows. Does not look at the binding.
+    ///
+    /// # Errors
+    /// A `Token…` reason, or [`Reason::KeysUnavailable`].
+    pub async fn verify(
+        &self,
+        token: &str,
+        hash: TokenHash,
+        issuers: &Issuers,
+        clock: &dyn Clock,
+    ) -> Result<Arc<AccessToken>, Refusal> {
+        if let Some(known) = self.recall(&hash, issuers)? {
+            self.hits.fetch_add(1, Ordering::Relaxed);
+            known.check(issuer_of(issuers, known.issuer())?.rules(), clock.now())?;
+            return Ok(known);
+        }
+        self.misses.fetch_add(1, Ordering::Relaxed);
+        let unverified = UnverifiedToken::read(token, hash)?;
+        let issuer = issuer_of(issuers, unverified.issuer()?)?;
+        let first = issuer.keys().and_then(|keys| unverified.verify(issuer.rules(), &keys));
+        let verified = match first {
+            // The issuer may have changed its keys, or may not have been there when the gateway started.
+            Err(refusal) if matches!(refusal.reason(), Reason::TokenKeyUnknown | Reason::KeysUnavailable) => {
+                issuer.refresh_for_unknown_key().await;
+                let keys = issuer.keys()?;
+                UnverifiedToken::read(token, hash)?.verify(issuer.rules(), &keys)?
+            }
+            verified => verified?,
+        };
+        let verified = Arc::new(verified);
+        verified.check(issuer.rules(), clock.now())?;
+        self.verified.insert(hash, Remembered { token: Arc::clone(&verified), length: token.len() });
+        Ok(verified)
+    }
+
+    fn recall(&self, hash: &TokenHash, issuers: &Issuers) -> Result<Option<Arc<AccessToken>>, Refusal> {
+        let Some(Remembered { token, .. }) = self.verified.get(hash) else { return Ok(None) };
+        if issuer_of(issuers, token.issuer())?.keys()?.contains(token.signing_key()) {
+            return Ok(Some(token));
+        }
+        self.verified.remove(hash);
+        Ok(None)
+    }
+
+    /// Tokens found remembered, and not, so far.
+    pub fn hits_and_misses(&self) -> (u64, u64) {
+        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+    }
+}
+
+impl ProofKeys for Tokens {
+    fn recall(&self, segment: &str) -> Option<Arc<ProofHeader>> {
+        self.headers.get(segment)
+    }
+
+    fn remember(&self, segment: &str, header: &Arc<ProofHeader>) {
+        if self.headers.peek(segment).is_none() {
+            self.headers.insert(segment.into(), Arc::clone(header));
+        }
+    }
+}
+
+fn issuer_of<'i>(issuers: &'i Issuers, name: &str) -> Result<&'i Issuer, Refusal> {
+    issuers.get(name).ok_or_else(|| Refusal::new(Reason::TokenIssuer).expected("a configured issuer"))
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokens").field("tokens", &self.verified.len()).finish_non_exhaustive()
+    }
+}

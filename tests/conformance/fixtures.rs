@@ -1,0 +1,120 @@
+//! The published vectors of `conformance.md` section 4.
+
+use http::HeaderValue;
+use keybound::refusal::Reason;
+use keybound::request::ProofField;
+use keybound::time::UnixTime;
+use keybound::verify::{
+    Algorithm, Expected, Json, Proof, ProofRules, PublicKey, Thumbprint, TokenHash, Unremembered, UnverifiedToken,
+    base64url, verify_proof,
+};
+use sha2::{Digest as _, Sha256};
+
+const HEADER: &str = "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7Imt0eSI6IkVDIiwieCI6Imw4dEZyaHgtMzR0VjNoUklDUkRZOXpDa0RscEJoRjQyVVFVZldWQVdCRnMiLCJ5IjoiOVZFNGpmX09rX282NHpiVFRsY3VOSmFqSG10NnY5VERWclUwQ2R2R1JEQSIsImNydiI6IlAtMjU2In19";
+const P1: &str = "eyJqdGkiOiItQndDM0VTYzZhY2MybFRjIiwiaHRtIjoiUE9TVCIsImh0dSI6Imh0dHBzOi8vc2VydmVyLmV4YW1wbGUuY29tL3Rva2VuIiwiaWF0IjoxNTYyMjYyNjE2fQ";
+const P1_SIGNATURE: &str = "2-GxA6T8lP4vfrg8v-FdWP0A0zdrj8igiMLvqRMUvwnQg4PtFLbdLXiOSsX0x7NVY-FNyJK70nfbV37xRZT3Lg";
+const P2: &str = "eyJqdGkiOiItQndDM0VTYzZhY2MybFRjIiwiaHRtIjoiUE9TVCIsImh0dSI6Imh0dHBzOi8vc2VydmVyLmV4YW1wbGUuY29tL3Rva2VuIiwiaWF0IjoxNTYyMjY1Mjk2fQ";
+const P2_SIGNATURE: &str = "pAqut2IRDm_De6PR93SYmGBPXpwrAk90e8cP2hjiaG5QsGSuKDYW7_X620BxqhvYC8ynrrvZLTk41mSRroapUA";
+const P3: &str = "eyJqdGkiOiJlMWozVl9iS2ljOC1MQUVCIiwiaHRtIjoiR0VUIiwiaHR1IjoiaHR0cHM6Ly9yZXNvdXJjZS5leGFtcGxlLm9yZy9wcm90ZWN0ZWRyZXNvdXJjZSIsImlhdCI6MTU2MjI2MjYxOCwiYXRoIjoiZlVIeU8ycjJaM0RaNTNFc05yV0JiMHhXWG9hTnk1OUlpS0NBcWtzbVFFbyJ9";
+const P3_SIGNATURE: &str = "2oW9RP35yRqzhrtNP86L-Ey71EOptxRimPPToA1plemAgR6pxHF8y6-yqyVnmcw6Fy1dqd-jfxSYoMxhAJpLjA";
+const P3_MALLEATED: &str = "2oW9RP35yRqzhrtNP86L-Ey71EOptxRimPPToA1plel_fuFVO46DNVBNVNqYZjPFpbmdA8d0H3BbGP5h-8jZxQ";
+const TOKEN: &str = "Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU";
+const ATH: &str = "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo";
+const JKT: &str = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I";
+const SIGNED_AT: i64 = 1_562_262_618;
+const TOKEN_2: &str = "eyJhbGciOiJFUzI1NiIsImtpZCI6IkJlQUxrYiJ9.eyJzdWIiOiJzb21lb25lQGV4YW1wbGUuY29tIiwiaXNzIjoiaHR0cHM6Ly9zZXJ2ZXIuZXhhbXBsZS5jb20iLCJuYmYiOjE1NjIyNjI2MTEsImV4cCI6MTU2MjI2NjIxNiwiY25mIjp7ImprdCI6IjBaY09DT1JaTll5LURXcHFxMzBqWnlKR0hUTjBkMkhnbEJWM3VpZ3VBNEkifX0.3Tyo8VTcn6u_PboUmAOYUY1kfAavomW_YwYMkmRNizLJoQzWy2fCo79Zi5yObpIzjWb5xW4OGld7ESZrh0fsrA";
+
+fn jkt(text: &str) -> Thumbprint {
+    Thumbprint(base64url::decode_array(text).expect("43 characters"))
+}
+
+/// `GET /protectedresource` with this proof and F-AT1, `seconds` after it was signed.
+fn present(payload: &str, signature: &str, seconds: i64) -> Result<Proof, Reason> {
+    let proof = format!("{HEADER}.{payload}.{signature}");
+    let field = ProofField::One(HeaderValue::from_str(&proof).unwrap());
+    let token_hash = TokenHash::of(TOKEN);
+    let expected = Expected {
+        method: "GET",
+        external_url: "https://resource.example.org/protectedresource",
+        token_hash: &token_hash,
+        key: jkt(JKT),
+    };
+    let now = UnixTime::from_secs(SIGNED_AT + seconds);
+    verify_proof(&field, &expected, &ProofRules::default(), &Unremembered, now).map_err(|refusal| refusal.reason())
+}
+
+#[test]
+fn the_official_vector_passes_for_its_whole_life_and_no_longer() {
+    for seconds in [-30, 0, 90] {
+        assert_eq!(present(P3, P3_SIGNATURE, seconds).unwrap().key().to_string(), JKT);
+    }
+    assert_eq!(present(P3, P3_SIGNATURE, 91).unwrap_err(), Reason::ProofStale);
+    assert_eq!(present(P3, P3_SIGNATURE, -31).unwrap_err(), Reason::ProofFuture);
+}
+
+#[test]
+fn a_malleated_signature_verifies_and_is_the_same_proof() {
+    let (original, malleated) = (present(P3, P3_SIGNATURE, 0).unwrap(), present(P3, P3_MALLEATED, 0).unwrap());
+    assert_eq!(original.replay_key(), malleated.replay_key());
+}
+
+#[test]
+fn a_trailing_bit_makes_another_text_and_no_proof() {
+    let variant = P3_SIGNATURE.replace("JpLjA", "JpLjB");
+    assert_eq!(present(P3, &variant, 0).unwrap_err(), Reason::ProofMalformed);
+}
+
+#[test]
+fn proofs_for_the_token_endpoint_do_not_open_a_resource() {
+    // F-P1 and F-P2 carry no ath at all.
+    assert_eq!(present(P1, P1_SIGNATURE, 0).unwrap_err(), Reason::ProofClaims);
+    assert_eq!(present(P2, P2_SIGNATURE, 0).unwrap_err(), Reason::ProofClaims);
+}
+
+#[test]
+fn the_published_token_hash() {
+    assert!(TokenHash::of(TOKEN).is_spelled(ATH));
+    assert!(TokenHash::of(TOKEN_2).is_spelled("15X9sWIbOTUXUK1Bpan7W9IbMRuf5nJnJAOaAgyHTYg"));
+    for bad in ["", "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEp", "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo="] {
+        assert!(!TokenHash::of(TOKEN).is_spelled(bad), "{bad}");
+    }
+}
+
+#[test]
+fn the_published_jwt_is_read_but_is_no_access_token_of_rfc_9068() {
+    let token = UnverifiedToken::read(TOKEN_2, TokenHash::of(TOKEN_2)).unwrap();
+    assert_eq!(token.issuer().unwrap(), "https://server.example.com");
+    let opaque = UnverifiedToken::read(TOKEN, TokenHash::of(TOKEN));
+    assert_eq!(opaque.err().unwrap().reason(), Reason::TokenMalformed);
+}
+
+#[test]
+fn a_coordinate_keeps_its_leading_zeros() {
+    let proof = "eyJhbGciOiJFUzI1NiIsInR5cCI6ImRwb3Arand0IiwiandrIjp7Imt0eSI6IkVDIiwieCI6IkFCYjNFYXJRMEhMY2NGeUZtVC1TZUw0TktnMTdQZThzeENaZVlFbG1EVG8iLCJ5IjoiNWtIUWh6ZThWN2ZIdE1tYk82N0tiQ3NOdFRWaERPRlpUTTBZV3RTZUZFOCIsImNydiI6IlAtMjU2In19.eyJpYXQiOjE3MzIwODc2MDYsImp0aSI6IjJmYWJhYTYxLWU1MWEtNGNjYy05ZjA0LTg1NjRkMzA1N2UxMCIsImh0bSI6IlBPU1QiLCJodHUiOiJodHRwczovL3NlcnZlci5leGFtcGxlLmNvbS90b2tlbiIsImF0aCI6IlR0aDhubVZaT09UbVhqRDZDQkl5YVhOQ1pzb3hlUWdxNFZpaEdQTnNMdXMifQ.8RygRxPPK5M3gxtqarXCTvSBt5djhZ0b_0JD5U1ZwmCUflSk7nt5g_ilkWDZf2xflWuZhgeIFvkuazaLSKJuXw";
+    let header = proof.split('.').next().unwrap();
+    let header = Json::object(&base64url::decode(header).unwrap()).unwrap();
+    let jwk = Json::from_members(header.get("jwk").unwrap().as_object().unwrap());
+    let key = PublicKey::from_jwk(&jwk, Algorithm::Es256).unwrap();
+    assert_eq!(key.thumbprint().to_string(), "MEhdRysfC6YMBxMtlBzyLwTWHmLLusOkEh_ofH9GPjs");
+    let (input, signature) = proof.rsplit_once('.').unwrap();
+    assert!(key.verifies(input.as_bytes(), &base64url::decode(signature).unwrap()));
+}
+
+#[test]
+fn keys_off_the_curve_are_no_keys() {
+    for coordinate in ["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"] {
+        let jwk = format!(r#"{{"kty":"EC","crv":"P-256","x":"{coordinate}","y":"{coordinate}"}}"#);
+        assert!(PublicKey::from_jwk(&Json::object(jwk.as_bytes()).unwrap(), Algorithm::Es256).is_err());
+    }
+}
+
+#[test]
+fn published_certificate_thumbprints() {
+    use base64::Engine as _;
+    let x5t = |der: &str| {
+        let der = base64::engine::general_purpose::STANDARD.decode(der).unwrap();
+        base64url::encode(&Sha256::digest(der))
+    };
+    let rfc8705 = "MIIBBjCBrAIBAjAKBggqhkjOPQQDAjAPMQ0wCwYDVQQDDARtdGxzMB4XDTE4MTAxODEyMzcwOVoXDTIyMDUwMjEyMzcwOVowDzENMAsGA1UEAwwEbXRsczBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABNcnyxwqV6hY8QnhxxzFQ03C7HKW9OylMbnQZjjJ/Au08/coZwxS7LfA4vOLS9WuneIXhbGGWvsDSb0tH6IxLm8wCgYIKoZIzj0EAwIDSQAwRgIhAP0RC1E+vwJD/D1AGHGzuri+hlV/PpQEKTWUVeORWz83AiEA5x2eXZOVbUlJSGQgjwD5vaUaKlLR50Q2DmFfQj1L+SY=";
+    assert_eq!(x5t(rfc8705), "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0");
+}

@@ -1,0 +1,20 @@
+//! `conformance.md` as tests. Every test that stands for numbered cases begins its name with them: `neg_042_…`,
+//! `pos_07_…`; `README.md` beside this file maps all numbers.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on must fail")]
+#![allow(clippy::pedantic, missing_docs, reason = "pedantry is for what ships")]
+
+mod access_token;
+mod binding;
+mod differential;
+mod extraction;
+mod fixtures;
+mod mtls;
+mod positive;
+mod proof_key;
+mod proof_request;
+mod proof_structure;
+mod proxying;
+mod replay;
+mod support;
+mod target;
