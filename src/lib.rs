@@ -22,6 +22,7 @@ pub mod accept;
 pub mod admin;
 pub mod authorize;
 pub mod clock;
+pub mod config;
 pub mod forward;
 pub mod gateway;
 pub mod keys;

@@ -1,0 +1,120 @@
+//! What holds for the whole process: proofs, replay log, limits, admin port, telemetry.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::{algorithms, socket_address, timeout, within};
+use crate::accept::Limits;
+use crate::config::document::Node;
+use crate::config::reading::{Field, Reading};
+use crate::config::values::Size;
+use crate::config::written::{self, Listener, LogFormat, LogLevel, NonceMode, ReplayStore};
+use crate::replay::MemorySettings;
+use crate::telemetry::{self, TelemetrySettings};
+use crate::verify::ProofRules;
+
+const MAX_SKEW: Duration = Duration::from_mins(1);
+
+pub fn proofs(written: &written::Dpop, reading: &mut Reading<'_>) -> ProofRules {
+    let default = ProofRules::default();
+    let (least, most) = (Duration::from_secs(5), Duration::from_mins(5));
+    written.nonce.mode.later(|mode| *mode == NonceMode::Off, reading);
+    written.nonce.lifetime.later(|lifetime| *lifetime == Duration::from_mins(5), reading);
+    written.nonce.secret_file.later(|_| false, reading);
+    ProofRules {
+        algorithms: algorithms(&written.algorithms, reading).unwrap_or(default.algorithms),
+        lifetime: within(&written.proof_lifetime, least, most, reading).unwrap_or(default.lifetime),
+        clock_skew: within(&written.clock_skew, Duration::ZERO, MAX_SKEW, reading).unwrap_or(default.clock_skew),
+    }
+}
+
+pub fn replay(written: &written::Replay, reading: &mut Reading<'_>) -> MemorySettings {
+    let default = MemorySettings::default();
+    written.store.later(|store| *store == ReplayStore::Memory, reading);
+    written.redis.later(|_: &Node| false, reading);
+    if !written.store.is_given() {
+        // Written out, the default is a decision; left out, it may be an oversight.
+        let message = "spent proofs are remembered by this process alone; replicas do not share them";
+        reading
+            .warning(written.store.place, &written.store.path, message, "not configured")
+            .help("write `replay: { store: memory }` if that is right");
+    }
+    // A number that fits no memory is a slip of the finger.
+    let capacity = count(&written.memory.capacity, 1, 1_000_000_000, reading);
+    let per_key = count(&written.memory.per_key, 1, u64::from(u32::MAX), reading);
+    MemorySettings {
+        capacity: capacity.unwrap_or(default.capacity),
+        per_key: per_key.and_then(|n| u32::try_from(n).ok()).unwrap_or(default.per_key),
+    }
+}
+
+pub fn limits(written: &written::Limits, reading: &mut Reading<'_>) -> Limits {
+    let default = Limits::default();
+    Limits {
+        connections: count(&written.connections, 1, 10_000_000, reading).unwrap_or(default.connections),
+        header_bytes: header_bytes(&written.header_bytes, reading).unwrap_or(default.header_bytes),
+        headers: count(&written.headers, 1, 1000, reading).unwrap_or(default.headers),
+        header_timeout: timeout(&written.header_timeout, reading).unwrap_or(default.header_timeout),
+        handshake_timeout: timeout(&written.handshake_timeout, reading).unwrap_or(default.handshake_timeout),
+        idle_timeout: timeout(&written.idle_timeout, reading).unwrap_or(default.idle_timeout),
+        body_bytes: body_bytes(&written.body_bytes, reading).or(default.body_bytes),
+        drain_delay: written.drain_delay.value().copied().unwrap_or(default.drain_delay),
+        drain_timeout: written.drain_timeout.value().copied().unwrap_or(default.drain_timeout),
+    }
+}
+
+fn count(field: &Field<u64>, least: u64, most: u64, reading: &mut Reading<'_>) -> Option<usize> {
+    field.meaning(reading, |number| {
+        let fits = usize::try_from(*number).ok().filter(|_| (least..=most).contains(number));
+        fits.ok_or_else(|| format!("a number from {least} to {most}"))
+    })
+}
+
+fn header_bytes(field: &Field<Size>, reading: &mut Reading<'_>) -> Option<usize> {
+    // The lower bound is that of hyper's read buffer.
+    let fits = |bytes: u64| usize::try_from(bytes).ok().filter(|bytes| (8 << 10..=1 << 20).contains(bytes));
+    field.meaning(reading, |Size(bytes)| fits(*bytes).ok_or("a size from 8KiB to 1MiB"))
+}
+
+fn body_bytes(field: &Field<Size>, reading: &mut Reading<'_>) -> Option<u64> {
+    let refused = "at least 1 byte, or `null` for no bound";
+    field.meaning(reading, |Size(bytes)| if *bytes > 0 { Ok(*bytes) } else { Err(refused) })
+}
+
+pub fn admin(
+    written: &written::Admin,
+    listeners: &Field<Vec<Field<Listener>>>,
+    reading: &mut Reading<'_>,
+) -> SocketAddr {
+    let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 9090));
+    let address = written.address.meaning(reading, |text| socket_address(text)).unwrap_or(default);
+    for (_, listener) in super::values(listeners) {
+        let taken = listener.address.value().and_then(|text| socket_address(text).ok());
+        if taken.is_some_and(|taken| super::listeners::overlap(taken, address)) {
+            let path = "admin.address";
+            reading
+                .error(written.address.place, path, format!("`{address}` is a listener's address too"), "taken")
+                .also(listener.address.place, "taken by this listener");
+        }
+    }
+    address
+}
+
+pub fn telemetry(written: &written::Telemetry, reading: &mut Reading<'_>) -> TelemetrySettings {
+    let default = TelemetrySettings::default();
+    written.otlp_endpoint.later(|_| false, reading);
+    TelemetrySettings {
+        format: written.log.format.value().map_or(default.format, |format| match format {
+            LogFormat::Json => telemetry::LogFormat::Json,
+            LogFormat::Text => telemetry::LogFormat::Text,
+        }),
+        level: written.log.level.value().map_or(default.level, |level| match level {
+            LogLevel::Error => tracing::Level::ERROR,
+            LogLevel::Warn => tracing::Level::WARN,
+            LogLevel::Info => tracing::Level::INFO,
+            LogLevel::Debug => tracing::Level::DEBUG,
+            LogLevel::Trace => tracing::Level::TRACE,
+        }),
+        access_log: written.access_log.value().copied().unwrap_or(default.access_log),
+    }
+}

@@ -1,0 +1,108 @@
+//! A file becomes [`Settings`], once. Imported by `cli` only.
+//!
+//! Enters: a path and the environment. Leaves: settings in which every value is checked and every file was
+//! read, or a [`Report`] of everything that is wrong, each problem with its place. Never: a start with a field
+//! that nobody understood.
+//!
+//! The stations: `document` (text to nodes with places), `reading` and `values` (nodes to `written`, the
+//! configuration as written), `meaning` (as written to as meant), `report` (problems as rustc prints them).
+
+mod document;
+mod environment;
+mod meaning;
+mod reading;
+mod report;
+mod values;
+mod written;
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use crate::gateway::Settings;
+use reading::{Reading, Written as _};
+pub use report::{Finding, Report, Severity};
+
+/// More than any configuration holds; bounds what a wrong path, say to a device, can cost.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// A configuration that can be used.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What it means.
+    pub settings: Settings,
+    /// What somebody should know nevertheless.
+    pub warnings: Report,
+}
+
+/// Reads a configuration and the files it names. `environment` answers for `${NAME}`.
+///
+/// # Errors
+/// Everything that is wrong with it, and the warnings too.
+pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Report> {
+    let text = text(path)?;
+    let node = match document::parse(&text) {
+        Ok(node) => node,
+        Err(broken) => {
+            let message = format!("not valid YAML: {}", broken.problem);
+            let help = syntax_help(&text, broken.offset);
+            return Err(Report::single(path, text, broken.offset, message, help));
+        }
+    };
+    if node.value == document::Value::Null {
+        let help = "the smallest useful configuration has `listeners`, `issuers` and `routes`".to_owned();
+        return Err(Report::single(path, text, 0, "this configuration is empty".to_owned(), Some(help)));
+    }
+    let directory = path.parent().unwrap_or(Path::new(""));
+    let mut reading = Reading::new(environment, directory);
+    let settings =
+        written::Configuration::read(&node, "", &mut reading).map(|written| meaning::settings(&written, &mut reading));
+    let failed = reading.problems.iter().any(|problem| problem.severity == Severity::Error);
+    let report = Report::new(path, text, reading.problems);
+    match settings {
+        Some(settings) if !failed => Ok(Loaded { settings, warnings: report }),
+        _ => Err(report),
+    }
+}
+
+fn text(path: &Path) -> Result<String, Report> {
+    let refuse =
+        |problem: String, help: Option<&str>| Report::single(path, String::new(), 0, problem, help.map(str::to_owned));
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
+    if let Err(error) = read {
+        let help = match error.kind() {
+            io::ErrorKind::NotFound => Some("name the configuration with `--config FILE`"),
+            io::ErrorKind::IsADirectory => Some("name the file, not its directory"),
+            _ => None,
+        };
+        return Err(refuse(format!("cannot be read: {error}"), help));
+    }
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(refuse(format!("larger than the {MAX_BYTES} bytes that a configuration may have"), None));
+    }
+    match String::from_utf8(bytes) {
+        // A byte order mark is no part of the first line.
+        Ok(text) => Ok(text.trim_start_matches('\u{FEFF}').to_owned()),
+        Err(error) => {
+            let valid = error.utf8_error().valid_up_to();
+            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            Err(Report::single(path, text, valid, "not a text in UTF-8".to_owned(), None))
+        }
+    }
+}
+
+/// Hints for the mistakes that a YAML parser reports in words of its own.
+fn syntax_help(text: &str, offset: usize) -> Option<String> {
+    let offset = text.floor_char_boundary(offset);
+    let start = text[..offset].rfind('\n').map_or(0, |at| at + 1);
+    let line = text[start..].lines().next().unwrap_or_default();
+    let help = if line.trim_start_matches(' ').starts_with('\t') {
+        "YAML is indented with spaces, not with tabs"
+    } else if line.contains("${") {
+        "between `{}` and `[]`, write `\"${NAME}\"` in quotes"
+    } else {
+        return None;
+    };
+    Some(help.to_owned())
+}

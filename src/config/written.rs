@@ -1,0 +1,309 @@
+//! The configuration as written: which names a file may hold and what type of value each one takes
+//! (`design.md` section 3). What the values mean, and what they are when left out, is decided in `meaning`.
+
+use std::time::Duration;
+
+use super::document::{Node, Value};
+use super::reading::{Field, Member, Members, Nullable, Reading, Written};
+use super::report::Place;
+use super::values::{Named, Size, word};
+
+/// Structures that read themselves from a mapping. As a field's type, one that is left out is an empty one.
+macro_rules! written {
+    ($($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty,)+ })+) => {$(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name {
+            $(pub $field: $type,)+
+        }
+
+        impl $name {
+            fn fill(members: &Members<'_>, reading: &mut Reading<'_>) -> Self {
+                Self { $($field: members.take(stringify!($field), reading),)+ }
+            }
+        }
+
+        impl Written for $name {
+            fn read(node: &Node, path: &str, reading: &mut Reading<'_>) -> Option<Self> {
+                let members = Members::of(node, path, &[$(stringify!($field)),+], reading)?;
+                Some(Self::fill(&members, reading))
+            }
+        }
+
+        impl Member for $name {
+            fn read(value: Option<&Node>, path: String, owner: Place, reading: &mut Reading<'_>) -> Self {
+                let read = value.and_then(|node| <Self as Written>::read(node, &path, reading));
+                read.unwrap_or_else(|| Self::fill(&Members::none(path, owner), reading))
+            }
+        }
+    )+
+    /// Every name that a file may hold.
+    #[cfg(test)]
+    const NAMES: &[&str] = &[$($(stringify!($field),)+)+];
+    };
+}
+
+/// Enumerations that read themselves from one of a few words.
+macro_rules! words {
+    ($($(#[$doc:meta])* $name:ident { $($word:literal => $variant:ident,)+ })+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name {
+            $($variant,)+
+        }
+
+        impl Written for $name {
+            fn read(node: &Node, path: &str, reading: &mut Reading<'_>) -> Option<Self> {
+                word(node, path, &[$(($word, Self::$variant)),+], reading)
+            }
+        }
+    )+};
+}
+
+type List<T> = Field<Vec<Field<T>>>;
+
+written! {
+    /// The whole file.
+    Configuration {
+        listeners: List<Listener>,
+        issuers: List<Issuer>,
+        dpop: Dpop,
+        replay: Replay,
+        upstreams: Field<Named<Upstream>>,
+        routes: List<Route>,
+        limits: Limits,
+        admin: Admin,
+        telemetry: Telemetry,
+    }
+
+    /// One place where clients connect.
+    Listener {
+        address: Field<String>,
+        mode: Field<ListenerMode>,
+        public_url: Nullable<String>,
+        tls: Nullable<ListenerTls>,
+        trusted_proxies: List<Node>,
+        proxy_protocol: Field<ProxyProtocol>,
+        client_certificate_header: Nullable<Node>,
+    }
+
+    /// How a listener speaks TLS.
+    ListenerTls {
+        certificate_file: Field<String>,
+        key_file: Field<String>,
+        additional: List<CertificateFiles>,
+        min_version: Field<TlsVersion>,
+        client_certificates: ClientCertificates,
+    }
+
+    /// A certificate chain and its key.
+    CertificateFiles {
+        certificate_file: Field<String>,
+        key_file: Field<String>,
+    }
+
+    /// Whether clients are asked for a certificate, and which ones pass.
+    ClientCertificates {
+        mode: Field<ClientCertificateMode>,
+        trust: Field<Trust>,
+    }
+
+    /// Certificate authorities of clients.
+    Authorities {
+        ca_file: Field<String>,
+        crl_files: List<String>,
+    }
+
+    /// Whose tokens are accepted.
+    #[allow(clippy::struct_field_names, reason = "the names are the file's")]
+    Issuer {
+        issuer: Field<String>,
+        audiences: List<String>,
+        keys: Keys,
+        algorithms: List<String>,
+        token_types: List<String>,
+        clock_skew: Field<Duration>,
+        ca_file: Nullable<String>,
+        introspection: Nullable<Node>,
+    }
+
+    /// Where an issuer's keys come from.
+    Keys {
+        discover: Field<bool>,
+        jwks_uri: Nullable<String>,
+        jwks_file: Nullable<String>,
+    }
+
+    /// Which proofs are accepted.
+    Dpop {
+        algorithms: List<String>,
+        proof_lifetime: Field<Duration>,
+        clock_skew: Field<Duration>,
+        nonce: Nonce,
+    }
+
+    /// Whether the server contributes to proofs.
+    Nonce {
+        mode: Field<NonceMode>,
+        lifetime: Field<Duration>,
+        secret_file: Nullable<String>,
+    }
+
+    /// Where spent proofs are remembered.
+    Replay {
+        store: Field<ReplayStore>,
+        memory: ReplayMemory,
+        redis: Nullable<Node>,
+    }
+
+    /// How much this process remembers.
+    ReplayMemory {
+        capacity: Field<u64>,
+        per_key: Field<u64>,
+    }
+
+    /// An API behind the gateway.
+    Upstream {
+        endpoints: List<String>,
+        tls: UpstreamTls,
+        http2: Field<bool>,
+        connect_timeout: Field<Duration>,
+        response_timeout: Field<Duration>,
+        health_check: Nullable<Node>,
+    }
+
+    /// How an upstream is recognized, and the gateway by it.
+    UpstreamTls {
+        ca_file: Nullable<String>,
+        certificate_file: Nullable<String>,
+        key_file: Nullable<String>,
+        server_name: Nullable<String>,
+    }
+
+    /// One rule.
+    Route {
+        name: Field<String>,
+        r#match: Match,
+        upstream: Field<String>,
+        access: Access,
+        forward: Forward,
+        cors: Nullable<Node>,
+    }
+
+    /// Which requests a route covers.
+    Match {
+        hosts: List<String>,
+        path_prefix: Field<String>,
+        methods: List<String>,
+    }
+
+    /// Who may pass.
+    Access {
+        mode: Field<AccessMode>,
+        bindings: List<BindingKind>,
+        unbound_tokens: Field<UnboundTokens>,
+        issuers: List<String>,
+        scopes: List<String>,
+        acr_values: List<String>,
+        max_auth_age: Nullable<Duration>,
+    }
+
+    /// How a request is changed on its way.
+    Forward {
+        authorization: Field<AuthorizationForward>,
+        strip_prefix: Nullable<String>,
+        claims: Field<Named<String>>,
+        headers: Field<Named<String>>,
+    }
+
+    /// Bounds on connections and requests.
+    Limits {
+        connections: Field<u64>,
+        header_bytes: Field<Size>,
+        headers: Field<u64>,
+        header_timeout: Field<Duration>,
+        handshake_timeout: Field<Duration>,
+        idle_timeout: Field<Duration>,
+        body_bytes: Nullable<Size>,
+        drain_delay: Field<Duration>,
+        drain_timeout: Field<Duration>,
+    }
+
+    /// Where the operator looks.
+    Admin {
+        address: Field<String>,
+    }
+
+    /// What is written about the gateway's work.
+    Telemetry {
+        log: Log,
+        access_log: Field<bool>,
+        otlp_endpoint: Nullable<String>,
+    }
+
+    /// Log lines.
+    Log {
+        format: Field<LogFormat>,
+        level: Field<LogLevel>,
+    }
+}
+
+words! {
+    /// What a listener answers.
+    ListenerMode { "proxy" => Proxy, "forward_auth" => ForwardAuth, }
+    /// Whether connections begin with a PROXY header.
+    ProxyProtocol { "off" => Off, "optional" => Optional, "required" => Required, }
+    /// The oldest accepted version.
+    TlsVersion { "1.2" => Tls12, "1.3" => Tls13, }
+    /// Whether clients are asked for a certificate.
+    ClientCertificateMode { "off" => Off, "request" => Request, "require" => Require, }
+    /// Whether proofs must hold a nonce.
+    NonceMode { "off" => Off, "required" => Required, }
+    /// Where spent proofs are remembered.
+    ReplayStore { "memory" => Memory, "redis" => Redis, }
+    /// What a route demands.
+    AccessMode { "enforce" => Enforce, "observe" => Observe, "public" => Public, }
+    /// What a token can be bound to.
+    BindingKind { "dpop" => Dpop, "mtls" => Mtls, }
+    /// What becomes of tokens that are bound to nothing.
+    UnboundTokens { "deny" => Deny, "allow" => Allow, }
+    /// What becomes of `Authorization`.
+    AuthorizationForward { "bearer" => Bearer, "strip" => Strip, "keep" => Keep, }
+    /// How a log line looks.
+    LogFormat { "json" => Json, "text" => Text, }
+    /// The least severe level that is written.
+    LogLevel { "error" => Error, "warn" => Warn, "info" => Info, "debug" => Debug, "trace" => Trace, }
+    /// Every certificate: the binding is the trust.
+    AnyCertificate { "any" => Any, }
+}
+
+/// Which client certificates pass the handshake.
+#[derive(Debug)]
+pub enum Trust {
+    Any,
+    Authorities(Authorities),
+}
+
+impl Written for Trust {
+    fn read(node: &Node, path: &str, reading: &mut Reading<'_>) -> Option<Self> {
+        match &node.value {
+            Value::Map(_) => Written::read(node, path, reading).map(Self::Authorities),
+            Value::Text(_) => AnyCertificate::read(node, path, reading).map(|AnyCertificate::Any| Self::Any),
+            _ => reading.mismatch(node, path, "`any` or a mapping with `ca_file`"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_mentions_every_name() {
+        let example = include_str!("../../config.example.yaml");
+        for name in NAMES {
+            let name = format!("{}:", name.trim_start_matches("r#"));
+            assert!(example.contains(&name), "{name}");
+        }
+    }
+}
