@@ -26,6 +26,7 @@ pub mod config;
 pub mod forward;
 pub mod gateway;
 pub mod keys;
+pub mod prover;
 pub mod refusal;
 pub mod replay;
 pub mod request;

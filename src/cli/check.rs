@@ -1,0 +1,83 @@
+//! `keybound check`: validates a configuration without side effects.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use clap::Args;
+use keybound::accept::{ClientCertificates, ListenerSettings};
+use keybound::gateway::Settings;
+use keybound::routes::{Access, Route};
+
+use super::configuration::ConfigArgs;
+use super::stdout;
+
+/// Validate a configuration without running it.
+///
+/// Reads the file and every file that it names, opens no port and asks no issuer. Prints either what the
+/// configuration amounts to, or every error with its place.
+#[derive(Debug, Args)]
+pub struct Check {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+impl Check {
+    /// Reads and prints.
+    ///
+    /// # Errors
+    /// For `report`.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let Some(loaded) = self.config.load() else { return Ok(ExitCode::FAILURE) };
+        let text = format!("{}: valid\n{}", self.config.path().display(), summary(&loaded.settings));
+        stdout::write(text.as_bytes())?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// One line for each listener, issuer and route.
+fn summary(settings: &Settings) -> String {
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    for listener in &settings.listeners {
+        let _ = writeln!(text, "  listener  {}", listening(listener));
+    }
+    for issuer in &settings.issuers {
+        let _ = writeln!(text, "  issuer    {} for {}", issuer.rules.issuer, issuer.rules.audiences.join(", "));
+    }
+    for route in &settings.routes {
+        let upstream = settings.upstreams.get(route.upstream);
+        let to = upstream.map_or_else(String::new, |to| format!("{}://{}", to.scheme, to.authority));
+        let _ = writeln!(text, "  route     {} -> {to}, {}", covered(route), demanded(&route.access));
+    }
+    text
+}
+
+fn listening(listener: &ListenerSettings) -> String {
+    let address = listener.address;
+    match listener.tls.as_ref().map(|tls| &tls.client_certificates) {
+        None => format!("http://{address}"),
+        Some(ClientCertificates::Off) => format!("https://{address}"),
+        Some(ClientCertificates::Request(_)) => format!("https://{address}, client certificates requested"),
+        Some(ClientCertificates::Require(_)) => format!("https://{address}, client certificates required"),
+    }
+}
+
+fn covered(route: &Route) -> String {
+    let methods: String = route.matches.methods.iter().flat_map(|method| [method.as_str(), " "]).collect();
+    let covered = format!("{methods}{}{}", route.matches.hosts.join(","), route.matches.path_prefix);
+    if route.name == covered { covered } else { format!("{}: {covered}", route.name) }
+}
+
+fn demanded(access: &Access) -> String {
+    let policy = match access {
+        Access::Public => return "public".to_owned(),
+        Access::Enforce(policy) => policy,
+    };
+    let kinds = [
+        (policy.accepted.dpop, "dpop"),
+        (policy.accepted.mtls, "mtls"),
+        (policy.accepted.unbound, "unbound tokens as well"),
+    ];
+    let kinds = kinds.iter().filter_map(|(accepted, name)| accepted.then_some(*name));
+    kinds.collect::<Vec<_>>().join(" or ")
+}

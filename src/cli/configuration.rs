@@ -1,0 +1,46 @@
+//! The configuration file that `serve` and `check` are given.
+
+use std::env;
+use std::io::{self, IsTerminal as _};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use keybound::config::{self, Loaded, Report};
+
+use super::say;
+
+/// Which configuration.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// The configuration, as YAML; config.example.yaml shows all of it.
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+impl ConfigArgs {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.config
+    }
+
+    /// Reads it, and tells on standard error what is wrong with it. `None`: it cannot be used.
+    pub fn load(&self) -> Option<Loaded> {
+        match config::load(&self.config, &|name| env::var(name).ok()) {
+            Ok(loaded) => {
+                tell(&loaded.warnings);
+                Some(loaded)
+            }
+            Err(report) => {
+                tell(&report);
+                None
+            }
+        }
+    }
+}
+
+fn tell(report: &Report) {
+    let plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if !report.is_empty() {
+        say(report.render(io::stderr().is_terminal() && !plain).trim_end());
+    }
+}

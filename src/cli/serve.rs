@@ -1,0 +1,88 @@
+//! `keybound serve`: runs the gateway.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Args;
+use keybound::clock::SystemClock;
+use keybound::config::Loaded;
+use keybound::server::Server;
+use keybound::telemetry;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::configuration::ConfigArgs;
+
+/// Run the gateway.
+///
+/// Stops on SIGTERM or SIGINT: requests under way may finish first.
+#[derive(Debug, Args)]
+pub struct Serve {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+impl Serve {
+    /// Runs until a signal says to stop.
+    ///
+    /// # Errors
+    /// For `report`: an address that cannot be had, an upstream or issuer that cannot be set up.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let Some(loaded) = self.config.load() else { return Ok(ExitCode::FAILURE) };
+        telemetry::start_log(&loaded.settings.telemetry).context("cannot start the log")?;
+        runtime()?.block_on(serve(loaded))
+    }
+}
+
+/// The runtime that everything runs on.
+pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
+}
+
+async fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
+    let mut stop = StopSignals::listen()?;
+    for warning in loaded.warnings.findings() {
+        tracing::warn!(field = warning.field(), "{}", warning.message());
+    }
+    let server = Server::start(loaded.settings, Arc::new(SystemClock))?;
+    let signal = tokio::select! {
+        signal = stop.next() => signal,
+        never = announce_readiness(&server) => never,
+    };
+    tracing::info!(signal, "stopping");
+    let drained = tokio::select! {
+        drained = server.stop() => drained,
+        // Whoever asks twice does not want to wait.
+        _ = stop.next() => false,
+    };
+    tracing::info!(drained, "stopped");
+    Ok(if drained { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn announce_readiness(server: &Server) -> &'static str {
+    server.ready().await;
+    tracing::info!("ready");
+    std::future::pending().await
+}
+
+/// SIGTERM, as orchestrators send it, and SIGINT, as people do.
+pub struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// From now on these signals no longer end the process by themselves.
+    pub fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    /// The name of the next one.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
