@@ -1,0 +1,43 @@
+.DEFAULT_GOAL := help
+.PHONY: help demo test check tools
+
+# What tests/install put there.
+export PATH := $(CURDIR)/target/interop/bin:$(PATH)
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+
+# The profile that `make test` builds too: optimized dependencies, no link-time optimization.
+demo: ## Play the stories on loopback; ARGS=--serve leaves it running
+	cargo run --locked -- demo $(ARGS)
+
+test: tools ## Install what the tests need, then run all of them
+	cargo test --locked
+
+check: tools ## Formatting, lints, licenses, advisories and the direction of imports
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+	cargo fetch --locked
+	cargo deny --locked $(deny) check
+	cargo test --locked --test house
+
+tools:
+	@tests/install
+
+# Where there is a copy of the RustSec database, no network is needed for it.
+archive := $(wildcard ../shared/advisory-db.tar.gz)
+ifneq ($(archive),)
+# The place where cargo-deny looks for the database of its default address; it wants a repository there.
+database := target/advisory-db/advisory-db-3157b0e258782691
+deny := --offline
+
+check: $(database)
+
+$(database): $(archive)
+	rm -rf $@ && mkdir -p $@
+	tar --extract --file $< --directory $@
+	git -C $@ init --quiet
+	git -C $@ add .
+	git -C $@ -c user.name=keybound -c user.email= commit --quiet --message 'RustSec database'
+	touch $@
+endif

@@ -1,0 +1,291 @@
+//! What a script plays on: certificates, an authorization server, the gateway and an API, each in a process or
+//! a thread of its own that ends with the test.
+
+use std::env;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub const AUDIENCE: &str = "https://api.example.com";
+const PATIENCE: Duration = Duration::from_mins(2);
+
+pub fn node(script: &str) -> Command {
+    installed(repository("tests/interop/node_modules"));
+    let mut node = Command::new(program("KEYBOUND_NODE", "target/interop/bin/node"));
+    node.arg(repository("tests/interop").join(script));
+    node
+}
+
+pub fn program(variable: &str, otherwise: &str) -> PathBuf {
+    installed(env::var_os(variable).map_or_else(|| repository(otherwise), PathBuf::from))
+}
+
+fn installed(path: PathBuf) -> PathBuf {
+    assert!(path.exists(), "{} is missing: run `make test`, which installs it first", path.display());
+    path
+}
+
+pub fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// A certificate authority with a server's certificate, and three self-signed client certificates.
+pub struct Certificates {
+    directory: TempDir,
+}
+
+impl Certificates {
+    pub fn make() -> Self {
+        let certificates = Self { directory: TempDir::new().unwrap() };
+
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "interop authority");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        certificates.write("ca.pem", &authority.pem());
+
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "interop server");
+        params.use_authority_key_identifier_extension = true;
+        certificates.write("server.pem", &params.signed_by(&key, &authority).unwrap().pem());
+        certificates.write("server.key", &key.serialize_pem());
+
+        let key = KeyPair::generate().unwrap();
+        certificates.write("client.key", &key.serialize_pem());
+        certificates.write("client.pem", &self_signed("client", &key));
+        certificates.write("renewed.pem", &self_signed("client, renewed", &key));
+        let key = KeyPair::generate().unwrap();
+        certificates.write("other.key", &key.serialize_pem());
+        certificates.write("other.pem", &self_signed("other", &key));
+        certificates
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.file(name), text).unwrap();
+    }
+
+    pub fn environment(&self) -> Vec<(&'static str, PathBuf)> {
+        let files = [
+            ("NODE_EXTRA_CA_CERTS", "ca.pem"),
+            ("REQUESTS_CA_BUNDLE", "ca.pem"),
+            ("CURL_CA_BUNDLE", "ca.pem"),
+            ("CERTIFICATE_FILE", "server.pem"),
+            ("KEY_FILE", "server.key"),
+            ("CLIENT_CERTIFICATE_FILE", "client.pem"),
+            ("CLIENT_KEY_FILE", "client.key"),
+            ("RENEWED_CERTIFICATE_FILE", "renewed.pem"),
+            ("OTHER_CERTIFICATE_FILE", "other.pem"),
+            ("OTHER_KEY_FILE", "other.key"),
+        ];
+        files.map(|(variable, name)| (variable, self.file(name))).to_vec()
+    }
+}
+
+fn self_signed(name: &str, key: &KeyPair) -> String {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.self_signed(key).unwrap().pem()
+}
+
+pub struct AuthorizationServer {
+    pub issuer: String,
+    _running: Running,
+}
+
+impl AuthorizationServer {
+    pub fn start(certificates: &Certificates) -> Self {
+        let mut command = node("authorization-server.mjs");
+        command.envs(certificates.environment()).env("AUDIENCE", AUDIENCE);
+        let running = Running::start(command, &certificates.file("authorization-server.log"));
+        let line = running.line();
+        let ready: Value = serde_json::from_str(&line).expect("the authorization server prints its issuer");
+        Self { issuer: ready["issuer"].as_str().unwrap().to_owned(), _running: running }
+    }
+}
+
+pub struct Gateway {
+    pub address: SocketAddr,
+    pub running: Running,
+}
+
+impl Gateway {
+    pub fn start(certificates: &Certificates, issuer: &str, api: SocketAddr) -> Self {
+        let configuration = format!(
+            "
+listeners:
+  - address: 127.0.0.1:0
+    tls:
+      certificate_file: {certificate}
+      key_file: {key}
+      client_certificates: {{ mode: request }}
+issuers:
+  - issuer: {issuer}
+    audiences: [{AUDIENCE}]
+    keys: {{ discover: true }}
+    ca_file: {ca}
+routes:
+  - name: orders
+    upstream: http://{api}
+    access: {{ scopes: [read] }}
+    forward: {{ claims: {{ X-Auth-Subject: sub }} }}
+admin: {{ address: 127.0.0.1:0 }}
+",
+            certificate = certificates.file("server.pem").display(),
+            key = certificates.file("server.key").display(),
+            ca = certificates.file("ca.pem").display(),
+        );
+        certificates.write("keybound.yaml", &configuration);
+
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keybound"));
+        command.args(["serve", "--config"]).arg(certificates.file("keybound.yaml"));
+        let running = Running::start(command, &certificates.file("keybound.log"));
+        let (mut address, mut admin) = (None, None);
+        while address.is_none() || admin.is_none() {
+            let line: Value = serde_json::from_str(&running.line()).expect("the gateway logs JSON lines");
+            let place = || line["address"].as_str().and_then(|address| address.parse().ok());
+            match line["message"].as_str() {
+                Some("listening") => address = place(),
+                Some("admin listening") => admin = place(),
+                _ => {}
+            }
+        }
+        await_ready(admin.unwrap());
+        Self { address: address.unwrap(), running }
+    }
+}
+
+/// Until `/readyz` says that the issuer's keys are there.
+fn await_ready(admin: SocketAddr) {
+    let deadline = Instant::now() + PATIENCE;
+    let mut answer = String::new();
+    while !answer.starts_with("HTTP/1.1 200") {
+        assert!(Instant::now() < deadline, "the gateway did not become ready: {answer}");
+        thread::sleep(Duration::from_millis(20));
+        answer.clear();
+        let mut stream = TcpStream::connect(admin).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n").unwrap();
+        stream.read_to_string(&mut answer).unwrap();
+    }
+}
+
+/// An API that knows nothing of tokens, and remembers the head of every request in lower case.
+pub struct Api {
+    pub address: SocketAddr,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Api {
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let requests = Arc::<Mutex<Vec<String>>>::default();
+        let log = Arc::clone(&requests);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let log = Arc::clone(&log);
+                thread::spawn(move || answer(&stream.unwrap(), &log));
+            }
+        });
+        Self { address, requests }
+    }
+
+    pub fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+fn answer(stream: &TcpStream, log: &Mutex<Vec<String>>) {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head).unwrap_or_default() == 0 {
+            return;
+        }
+    }
+    let head = head.to_ascii_lowercase();
+    let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
+    if let Some(length) = field("content-length: ") {
+        let mut body = vec![0; length.parse().unwrap()];
+        reader.read_exact(&mut body).unwrap();
+    } else if field("transfer-encoding: ").is_some() {
+        let mut body = String::new();
+        while !body.ends_with("\r\n0\r\n\r\n") {
+            assert_ne!(reader.read_line(&mut body).unwrap(), 0, "the body ends early");
+        }
+    }
+    log.lock().unwrap().push(head);
+    let mut stream = stream;
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+}
+
+/// A child process whose lines arrive as they are printed; it ends when this is dropped.
+pub struct Running {
+    process: Child,
+    lines: Receiver<String>,
+    complaints: PathBuf,
+}
+
+impl Running {
+    pub fn start(mut command: Command, complaints: &Path) -> Self {
+        let mut process = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(File::create(complaints).unwrap())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+        let output = BufReader::new(process.stdout.take().unwrap());
+        let (sender, lines) = channel();
+        thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Self { process, lines, complaints: complaints.to_owned() }
+    }
+
+    fn line(&self) -> String {
+        self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no line came: {}", self.complaints()))
+    }
+
+    /// All lines until it ends, which it must do by itself and in time.
+    pub fn rest(&mut self) -> Vec<String> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut lines = Vec::new();
+        loop {
+            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => lines.push(line),
+                Err(RecvTimeoutError::Disconnected) => return lines,
+                Err(RecvTimeoutError::Timeout) => panic!("still running after {lines:?}: {}", self.complaints()),
+            }
+        }
+    }
+
+    pub fn so_far(&self) -> Vec<String> {
+        self.lines.try_iter().collect()
+    }
+
+    pub fn complaints(&self) -> String {
+        fs::read_to_string(&self.complaints).unwrap_or_default()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
