@@ -95,6 +95,7 @@ impl Activity {
     /// The client was asked to leave.
     pub(super) fn leave(&self) {
         let mut state = self.state();
+        state.leaving_since = Some(Instant::now());
         state.left_idle = state.under_way == 0 && state.head_since.is_none();
     }
 

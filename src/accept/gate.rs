@@ -60,7 +60,8 @@ impl Gate {
     }
 
     /// Stops accepting and closes the listening sockets. Idle connections close at once; on the others the requests
-    /// under way finish, and clients are told to go elsewhere (`Connection: close`, RFC 9112 §9.6; GOAWAY, RFC 9113 §6.8).
+    /// under way finish, and clients are told to go elsewhere (`Connection: close`, RFC 9112 §9.6; GOAWAY,
+    /// RFC 9113 §6.8).
     pub fn close(&self) {
         self.enter(Phase::Closing);
     }

@@ -1,6 +1,6 @@
 //! Bytes to (peer, request).
 //!
-//! Enters: sockets. Leaves: an [`http::Request`] and the [`Peer`](crate::request::Peer) that sent it, handed
+//! Enters: sockets. Leaves: an [`http::Request`] and the [`Peer`] that sent it, handed
 //! to a [`Handler`], whose answer goes back. Everything that guards the connection itself happens here: the TLS
 //! handshake and which client certificates pass it, bounds on headers and connections, deadlines for slow
 //! and silent clients, and the orderly end ([`Gate`]).

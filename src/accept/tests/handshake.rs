@@ -80,9 +80,9 @@ async fn a_certificate_without_its_key_fails_the_handshake() {
     let stolen = Identity::self_signed();
     let thief = Identity { certificate: stolen.certificate.clone(), key: rcgen::KeyPair::generate().unwrap() };
     let issuer = pki::authority("client authority");
-    let issued = Identity { certificate: Identity::issued(&issuer, 1, |_| {}).certificate, ..Identity::self_signed() };
+    let forged = Identity { certificate: Identity::issued(&issuer, 1, |_| {}).certificate, ..Identity::self_signed() };
     for versions in [TLS12, TLS13] {
-        for (trust, attacker) in [(ClientTrust::Any, &thief), (trust(&issuer, None), &issued)] {
+        for (trust, attacker) in [(ClientTrust::Any, &thief), (trust(&issuer, None), &forged)] {
             let (settings, authority) = pki::settings(ClientCertificates::Request(trust));
             let running = start(Some(settings), Limits::default());
             outcome(&running, client(&authority, versions, Some(attacker))).await.unwrap_err();

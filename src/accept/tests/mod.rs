@@ -59,6 +59,8 @@ impl Handler for Arc<Witness> {
                 self.release.acquire().await.unwrap().forget();
                 Response::new(Full::from("released"))
             }
+            "/length" if request.headers().contains_key(header::CONTENT_LENGTH) => Response::new(Full::from("length")),
+            "/length" => Response::new(Full::from("no length")),
             "/large" => Response::new(Full::from(vec![b'x'; 64 << 20])),
             "/upgrade" => {
                 let upgraded = hyper::upgrade::on(&mut request);

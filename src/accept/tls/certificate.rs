@@ -15,6 +15,9 @@ use x509_parser::prelude::FromDer;
 use super::files::{LoadError, certificates, private_key, read};
 use crate::time::UnixTime;
 
+const KEY_EXPECTED: &str = "expected an RSA (2048 to 8192 bits), ECDSA (P-256, P-384, P-521) or Ed25519 private key, \
+    found another or a damaged one";
+
 /// A certificate chain and the private key of its first certificate.
 pub struct ServerCertificate {
     key: Arc<CertifiedKey>,
@@ -59,9 +62,8 @@ impl ServerCertificate {
         let (names, expires) = read_leaf(&chain).map_err(Fault::Certificate)?;
         let key = private_key(key).map_err(Fault::Key)?;
         // The library's own words are left out: they could quote the key.
-        let key = super::PROVIDER.key_provider.load_private_key(key).map_err(|_| {
-            Fault::Key("expected an RSA (2048 to 8192 bits), ECDSA (P-256, P-384, P-521) or Ed25519 private key, found another or a damaged one".into())
-        })?;
+        let key =
+            super::PROVIDER.key_provider.load_private_key(key).map_err(|_| Fault::Key(KEY_EXPECTED.to_owned()))?;
         let key = CertifiedKey::new(chain, key);
         key.keys_match().map_err(|error| match error {
             Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {

@@ -49,7 +49,8 @@ pub(super) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> 
     })
 }
 
-/// All revocation lists; at least one. PEM, or one list in DER, which is how authorities publish them (RFC 5280 §4.2.1.13).
+/// All revocation lists; at least one. PEM, or one list in DER, which is how authorities publish them
+/// (RFC 5280 §4.2.1.13).
 pub(super) fn revocation_lists(bytes: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
     let lists = if is_der(bytes) {
         vec![CertificateRevocationListDer::from(bytes.to_vec())]

@@ -87,7 +87,8 @@ fn a_bad_key_file_is_explained_and_not_quoted() {
     let cut = key.split_inclusive('\n').take(3).collect::<String>();
     let damaged = key.replacen("MI", "M!", 1);
     let expected = "expected a PEM private key (PKCS#8, PKCS#1 or SEC1), found";
-    let unfit = "expected an RSA (2048 to 8192 bits), ECDSA (P-256, P-384, P-521) or Ed25519 private key, found another or a damaged one";
+    let unfit = "expected an RSA (2048 to 8192 bits), ECDSA (P-256, P-384, P-521) or Ed25519 private key, \
+        found another or a damaged one";
     let hollow = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n".to_owned();
     let encrypted = hollow.replace("PRIVATE", "ENCRYPTED PRIVATE");
     for (content, problem) in [
