@@ -1,6 +1,21 @@
-//! `keybound demo`: plays the stories on loopback.
+//! `keybound demo`: plays what can happen to a token, through real sockets.
+
+use std::process::ExitCode;
 
 use clap::Args;
+
+use super::serve::{StopSignals, runtime};
+use super::stdout;
+
+mod caller;
+mod issuer;
+mod keepsakes;
+mod stage;
+mod stories;
+mod table;
+
+use keepsakes::Keepsakes;
+use stage::Stage;
 
 /// See it work, without configuration and without files.
 ///
@@ -15,9 +30,37 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Plays.
-    pub fn run(self) -> anyhow::Result<std::process::ExitCode> {
-        let _ = self.serve;
-        Ok(std::process::ExitCode::SUCCESS)
+    /// Plays, and says whether everything went as it should.
+    ///
+    /// # Errors
+    /// For `report`: a port, a key or a connection that cannot be had.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        runtime()?.block_on(self.play())
+    }
+
+    async fn play(self) -> anyhow::Result<ExitCode> {
+        let mut stop = StopSignals::listen()?;
+        let stage = Stage::set().await?;
+        let style = table::Style::of_stdout();
+        stdout::write(table::opening(&stage, style).as_bytes())?;
+        let mut score = table::Score::default();
+        for act in stories::acts(&stage)? {
+            stdout::write(table::act(&act, style).as_bytes())?;
+            for story in act.stories {
+                let outcome = stage.play(&story).await?;
+                stdout::write(table::line(&story, &outcome, style).as_bytes())?;
+                score.count(&story, &outcome);
+            }
+        }
+        stdout::write(table::closing(&score, stage.api_saw(), style).as_bytes())?;
+        if self.serve {
+            let keepsakes = Keepsakes::of(&stage)?;
+            stdout::write(table::commands(&stage, &keepsakes, style).as_bytes())?;
+            stop.next().await;
+        } else {
+            stdout::write(table::next_steps(style).as_bytes())?;
+        }
+        stage.strike().await;
+        Ok(if score.as_expected() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

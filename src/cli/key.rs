@@ -13,8 +13,8 @@ use serde_json::{Map, Value};
 use super::{say, stdout};
 use keybound::prover::ProofKey;
 
-mod certificate;
-mod file;
+pub mod certificate;
+pub mod file;
 mod thumbprint;
 
 /// Make a key pair, or print thumbprints of keys and certificates.

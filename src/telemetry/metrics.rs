@@ -207,6 +207,12 @@ impl Metrics {
         }
     }
 
+    /// How often requests were refused for this reason, all routes together.
+    pub fn refusals(&self, reason: Reason) -> u64 {
+        let counter = |route: &RouteMetrics| Some(route.refusals.get(reason as usize)?.get()?.get());
+        self.routes.iter().filter_map(counter).sum()
+    }
+
     /// A decision was made.
     pub fn decided(&self, binding: Option<Binding>, after: Duration) {
         if let Some((_, histogram)) = self.authorization.iter().find(|(known, _)| *known == binding) {
