@@ -225,7 +225,8 @@ mod tests {
     #[test]
     fn everything_else_is_refused_for_its_own_reason() {
         use Reason::{CredentialsMalformed, CredentialsMissing, CredentialsMultiple, TokenInQuery};
-        let cases: &[(&[&[u8]], Option<&str>, Reason)] = &[
+        type Case<'a> = (&'a [&'a [u8]], Option<&'a str>, Reason);
+        let cases: &[Case<'_>] = &[
             (&[], None, CredentialsMissing),
             (&[b"Basic abc"], None, CredentialsMissing),
             (&[b"DPoPx abc"], None, CredentialsMissing),

@@ -102,6 +102,8 @@ fn line(scheme: Scheme, error: Option<Reason>, circumstances: &Circumstances<'_>
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::routes::Policy;
     use crate::verify::Accepted;
@@ -136,6 +138,27 @@ mod tests {
         assert!(ask(ScopeMissing, Some(Scheme::Dpop), DPOP)[0].contains("scope=\"read\""));
         assert_eq!(ask(CertificateMissing, Some(Scheme::Bearer), BOTH).len(), 2);
         assert!(ask(KeysUnavailable, Some(Scheme::Dpop), BOTH).is_empty());
+    }
+
+    proptest! {
+        /// Whatever a configuration or a host holds, each line is one challenge of quoted strings.
+        #[test]
+        fn no_value_breaks_out_of_its_quotes(realm in "\\PC{0,30}", scope in "\\PC{0,30}", index in 0..Reason::ALL.len()) {
+            let policy = Policy { scopes: vec![scope.clone()], acr_values: vec![scope], ..Policy::default() };
+            let circumstances = Circumstances {
+                scheme_used: None, policy: Some(&policy), algorithms: "ES256", realm: &realm, id: None,
+            };
+            for line in challenges(Reason::ALL[index], &circumstances) {
+                let text = line.to_str().unwrap();
+                // Outside of quotes there is nothing but the scheme, names and commas.
+                for outside in text.split('"').step_by(2) {
+                    let name = outside.trim_start_matches("DPoP ").trim_start_matches("Bearer ").trim_start_matches(", ");
+                    let name = name.trim_end_matches('=');
+                    prop_assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{}", text);
+                }
+                prop_assert!(!text.contains('\\') && text.ends_with('"'), "{}", text);
+            }
+        }
     }
 
     #[test]

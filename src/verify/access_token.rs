@@ -298,7 +298,18 @@ impl fmt::Debug for AccessToken {
 
 #[cfg(test)]
 mod tests {
-    use super::same_media_type;
+    use proptest::prelude::*;
+
+    use super::{TokenHash, UnverifiedToken, base64url, same_media_type};
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_token_or_refused(text in "\\PC{0,80}", header in "\\PC{0,40}", claims in "\\PC{0,40}") {
+            let _ = UnverifiedToken::read(&text, TokenHash::of(&text));
+            let segments = [header.as_bytes(), claims.as_bytes(), b"x"].map(base64url::encode).join(".");
+            let _ = UnverifiedToken::read(&segments, TokenHash::of(&segments));
+        }
+    }
 
     #[test]
     fn media_types_compare_without_case_and_prefix() {

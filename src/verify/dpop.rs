@@ -302,3 +302,37 @@ impl fmt::Debug for Claims {
         f.write_str("Claims(…)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::verify::base64url;
+
+    fn verify_text(text: &[u8]) -> Option<Reason> {
+        let field = HeaderValue::from_bytes(text).map_or(ProofField::Absent, ProofField::One);
+        let expected = Expected {
+            method: "GET",
+            external_url: "https://rs.example/",
+            token_hash: &TokenHash::of("token"),
+            key: Thumbprint([0; 32]),
+        };
+        let now = UnixTime::from_secs(1_800_000_000);
+        verify(&field, &expected, &ProofRules::default(), &Unremembered, now).err().map(|refusal| refusal.reason())
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(verify_text(&bytes).is_some());
+        }
+
+        #[test]
+        fn so_is_any_json(header in "\\{\"typ\":\"dpop\\+jwt\",\"(alg|jwk|x)\":\\PC{0,30}\\}", claims in "\\{\\PC{0,40}\\}") {
+            let text = [header.as_bytes(), claims.as_bytes(), b"x"].map(base64url::encode).join(".");
+            prop_assert!(verify_text(text.as_bytes()).is_some());
+        }
+    }
+}
