@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use crate::accept::Handler;
 use crate::authorize::{Authorized, Presented, Refused, Stage};
 use crate::forward::Forwarded;
-use crate::refusal::{Blame, Reason, Refusal};
+use crate::refusal::Reason;
 use crate::request::{Inbound, Peer, PublicUrl};
 use crate::routes::{self, Access};
 use crate::telemetry::{Decision, Record};
@@ -50,7 +50,8 @@ impl Handler for Door {
 
     async fn handle(&self, request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body> {
         let gateway = &*self.gateway;
-        let mut record = Record::open(gateway.next_id(), peer.address.ip(), request.method().clone());
+        let (id, peer_address) = (gateway.next_id(), peer.address.ip());
+        let mut record = Record::open(Arc::clone(&gateway.metrics), id, peer_address, request.method().clone());
         let inbound = match Inbound::read(request, peer, self.public_url.as_deref(), record.id.clone()) {
             Ok(inbound) => inbound,
             Err(unread) => return gateway.refuse_unread(*unread, record),
@@ -79,7 +80,7 @@ impl Gateway {
             Ok(route) => Arc::clone(route),
             Err(refusal) => return Err(Refused::boxed(refusal, inbound, None)),
         };
-        record.route = Some(route.name.clone());
+        record.route = self.index_of(&route).map(|index| (index, route.name.clone()));
         if matches!(route.access, Access::Public) {
             record.decision = Decision::Public;
             return Authorized::open(inbound, route);
@@ -114,9 +115,8 @@ impl Gateway {
     async fn forward(&self, authorized: Authorized<Incoming>, mut record: Record) -> Response<Body> {
         let route = Arc::clone(authorized.route());
         let owns_dpop = authorized.grant().is_some();
-        let index = self.index_of(&route);
-        let Some(egress) = index.and_then(|index| self.egress.get(index)) else {
-            return self.answer_refusal(&Reason::NoRoute.into(), None, None, record);
+        let Some(egress) = self.index_of(&route).and_then(|index| self.egress.get(index)) else {
+            return self.answer_refusal(Reason::NoRoute.into(), None, None, record);
         };
         let sent = record.elapsed();
         let forwarded = self.forwarder.forward(authorized, egress).await;
@@ -131,23 +131,11 @@ impl Gateway {
                 if let Ok(id) = HeaderValue::from_str(record.id.as_str()) {
                     parts.headers.insert(REQUEST_ID, id);
                 }
-                record.status = parts.status.as_u16();
-                self.metrics.answered(index, record.decision, record.binding, record.status, record.elapsed());
+                record.answered(parts.status.as_u16());
                 Response::from_parts(parts, Body::upstream(body, record))
             }
-            Err(refusal) => {
-                record.decision = blamed(&refusal);
-                self.answer_refusal(&refusal, Some(&route), None, record)
-            }
+            Err(refusal) => self.answer_refusal(refusal, Some(&route), None, record),
         }
-    }
-}
-
-/// Which decision a refusal amounts to.
-fn blamed(refusal: &Refusal) -> Decision {
-    match refusal.reason().answer().blame() {
-        Blame::Client => Decision::Refuse,
-        Blame::Upstream | Blame::Gateway => Decision::Error,
     }
 }
 

@@ -8,15 +8,15 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
+use super::REQUEST_ID;
 use super::body::Body;
 use super::state::Gateway;
-use super::{REQUEST_ID, blamed};
 use crate::authorize::Refused;
-use crate::refusal::{Answer, Refusal};
+use crate::refusal::{Answer, Blame, Refusal};
 use crate::request::Scheme;
 use crate::respond::{self, Circumstances};
 use crate::routes::{Access, Route};
-use crate::telemetry::Record;
+use crate::telemetry::{Decision, Record};
 
 /// A refused upload is read and thrown away up to here, so that its client gets to read the answer.
 const DRAIN_BYTES: u64 = 16 * 1024 * 1024;
@@ -29,17 +29,15 @@ impl Gateway {
     pub(super) fn refuse_unread(&self, unread: (Refusal, Request<Incoming>), mut record: Record) -> Response<Body> {
         let (refusal, request) = unread;
         record.authorization = Some(record.elapsed());
-        record.decision = blamed(&refusal);
-        let response = self.answer_refusal(&refusal, None, None, record);
+        let response = self.answer_refusal(refusal, None, None, record);
         discard(request);
         response
     }
 
     /// Answers a refused request.
-    pub(super) fn refuse(&self, refused: Refused<Incoming>, mut record: Record) -> Response<Body> {
+    pub(super) fn refuse(&self, refused: Refused<Incoming>, record: Record) -> Response<Body> {
         let Refused { refusal, inbound, route } = refused;
-        record.decision = blamed(&refusal);
-        let response = self.answer_refusal(&refusal, route.as_ref(), inbound.scheme_used(), record);
+        let response = self.answer_refusal(refusal, route.as_ref(), inbound.scheme_used(), record);
         discard(inbound.into_parts().0);
         response
     }
@@ -47,7 +45,7 @@ impl Gateway {
     /// Makes the answer, counts it and notes it.
     pub(super) fn answer_refusal(
         &self,
-        refusal: &Refusal,
+        refusal: Refusal,
         route: Option<&Arc<Route>>,
         scheme_used: Option<Scheme>,
         mut record: Record,
@@ -68,11 +66,12 @@ impl Gateway {
             // Whoever cannot be understood is not listened to further.
             parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        let index = route.and_then(|route| self.index_of(route));
-        record.status = parts.status.as_u16();
-        record.refusal = Some(refusal.clone());
-        self.metrics.refused(index, reason);
-        self.metrics.answered(index, record.decision, record.binding, record.status, record.elapsed());
+        record.decision = match reason.answer().blame() {
+            Blame::Client => Decision::Refuse,
+            Blame::Upstream | Blame::Gateway => Decision::Error,
+        };
+        record.refusal = Some(refusal);
+        record.answered(parts.status.as_u16());
         parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
         let head = record.method == Method::HEAD;
         Response::from_parts(parts, if head { Body::nothing(record) } else { Body::own(text, record) })

@@ -1,9 +1,10 @@
-//! One structured line per request, written when its answer is through or was given up.
+//! What became of one request: counted once, and one structured line when its answer is through or was given up.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::metrics::Decision;
+use super::metrics::{Decision, Metrics};
 use crate::refusal::{Blame, Refusal};
 use crate::request::RequestId;
 use crate::verify::Binding;
@@ -11,10 +12,17 @@ use crate::verify::Binding;
 /// The log target of access lines.
 pub const TARGET: &str = "access";
 
-/// What became of one request. Writes its line when dropped, so that no request goes without.
+/// The status of a request whose client went away before there was an answer; a convention of access logs.
+const CLIENT_GONE: u16 = 499;
+
+/// What became of one request. Counts and writes its line at the latest when dropped, so that no request goes
+/// without.
 #[derive(Debug)]
 pub struct Record {
     started: Instant,
+    metrics: Arc<Metrics>,
+    /// HTTP status, once there is one.
+    status: Option<u16>,
     /// Names the request.
     pub id: RequestId,
     /// Who asked.
@@ -25,8 +33,8 @@ pub struct Record {
     pub host: String,
     /// What, normalized and without query; empty when the target could not be read.
     pub path: String,
-    /// By which rule.
-    pub route: Option<String>,
+    /// By which rule: its index, and its name.
+    pub route: Option<(usize, String)>,
     /// The decision.
     pub decision: Decision,
     /// Why not.
@@ -37,8 +45,6 @@ pub struct Record {
     pub client_id: Option<String>,
     /// The beginning of the thumbprint that the verified token names.
     pub thumbprint: Option<String>,
-    /// HTTP status; 499 when the client went away before there was one.
-    pub status: u16,
     /// To the end of the decision.
     pub authorization: Option<Duration>,
     /// From forwarding to the head of the upstream's answer.
@@ -52,9 +58,11 @@ impl Record {
     pub const THUMBPRINT_PREFIX: usize = 8;
 
     /// Opens the record of a request.
-    pub fn open(id: RequestId, peer: IpAddr, method: http::Method) -> Self {
+    pub fn open(metrics: Arc<Metrics>, id: RequestId, peer: IpAddr, method: http::Method) -> Self {
         Self {
             started: Instant::now(),
+            metrics,
+            status: None,
             id,
             peer,
             method,
@@ -66,10 +74,20 @@ impl Record {
             binding: None,
             client_id: None,
             thumbprint: None,
-            status: 499,
             authorization: None,
             upstream: None,
             bytes: 0,
+        }
+    }
+
+    /// There is an answer: counts the request.
+    pub fn answered(&mut self, status: u16) {
+        if self.status.replace(status).is_none() {
+            let route = self.route.as_ref().map(|(index, _)| *index);
+            if let Some(refusal) = &self.refusal {
+                self.metrics.refused(route, refusal.reason());
+            }
+            self.metrics.answered(route, self.decision, self.binding, status, self.elapsed());
         }
     }
 
@@ -93,7 +111,7 @@ macro_rules! line {
             method = $record.method.as_str(),
             host = $record.host,
             path = $record.path,
-            route = $record.route,
+            route = $record.route.as_ref().map(|(_, name)| name.as_str()),
             decision = $record.decision.as_str(),
             reason = $record.refusal.as_ref().map(|refusal| refusal.reason().slug()),
             expected = $record.refusal.as_ref().and_then(Refusal::what_was_expected),
@@ -112,6 +130,9 @@ macro_rules! line {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        if self.status.is_none() {
+            self.answered(CLIENT_GONE);
+        }
         let blame = self.refusal.as_ref().map(|refusal| refusal.reason().answer().blame());
         match blame {
             Some(Blame::Gateway | Blame::Upstream) => line!(warn, self),

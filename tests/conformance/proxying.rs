@@ -238,6 +238,8 @@ async fn neg_253_a_client_that_goes_away_has_spent_its_proof() {
     tokio::time::timeout(PATIENCE, gone).await.expect("the upstream's connection is not leaked");
     assert_eq!(shot.send(Http::One).await.status, 401);
     assert_eq!(world.refusals("api", Reason::ProofReplayed), 1);
+    let gone = r#"keybound_requests_total{binding="dpop",code="499",decision="allow",route="api"}"#;
+    assert_eq!(world.metric(gone), 1, "a request whose client went away is counted too");
 }
 
 #[tokio::test]
