@@ -17,6 +17,8 @@ pub enum Answer {
     NoRoute,
     /// 405: a method that a gateway does not serve (CONNECT, TRACE).
     MethodNotServed,
+    /// 408: the client takes too long to send what it announced.
+    RequestTimeout,
     /// 413: the body is larger than allowed.
     BodyTooLarge,
     /// 421: this connection does not serve that authority (RFC 9110 §15.5.20).
@@ -62,6 +64,7 @@ impl Answer {
             Self::InsufficientScope => 403,
             Self::NoRoute => 404,
             Self::MethodNotServed => 405,
+            Self::RequestTimeout => 408,
             Self::BodyTooLarge => 413,
             Self::Misdirected => 421,
             Self::TooManyProofs => 429,
@@ -83,6 +86,7 @@ impl Answer {
             Self::Malformed
             | Self::NoRoute
             | Self::MethodNotServed
+            | Self::RequestTimeout
             | Self::BodyTooLarge
             | Self::Misdirected
             | Self::HeaderTooLarge
@@ -100,6 +104,7 @@ impl Answer {
             Self::Malformed
             | Self::NoRoute
             | Self::MethodNotServed
+            | Self::RequestTimeout
             | Self::BodyTooLarge
             | Self::Misdirected
             | Self::HeaderTooLarge
@@ -300,6 +305,8 @@ catalogue! {
     UpstreamProtocol "upstream_protocol" BadGateway "The upstream gave an unusable answer.";
     /// The client broke off while it sent its body.
     ClientGone "client_gone" Malformed "The request body broke off.";
+    /// The client stopped sending its body for `response_timeout`.
+    ClientSlow "client_slow" RequestTimeout "The request body took too long.";
     /// The upstream took longer than `response_timeout`.
     UpstreamTimeout "upstream_timeout" GatewayTimeout "The upstream did not answer in time.";
 }

@@ -1,4 +1,4 @@
-//! One value travels: [`Inbound`] → [`Presented`] → [`Verified`] → [`Bound`] → [`Authorized`].
+//! One value travels: [`Inbound`] → [`Presented`] → [`Verified`] → [`Bound`] → [`Fresh`] → [`Authorized`].
 //!
 //! Each stage consumes the one before and holds the request it was made for, so a stage cannot be left out,
 //! spent twice, or spent on another request. Every stage that says no hands the request back in a [`Refused`].
@@ -146,22 +146,36 @@ impl<B> Bound<B> {
         &self.possession
     }
 
-    /// Spends the proof, then asks the policy. The order is on purpose: a thief without the key must not learn
-    /// what a token may do, and a spent proof stays spent whatever comes after.
+    /// Spends the proof. It stays spent whatever comes after.
     ///
     /// # Errors
-    /// [`Reason::ProofBeforeStart`], [`Reason::ProofReplayed`], [`Reason::ReplayFull`], [`Reason::ReplayKeyQuota`],
-    /// and what [`Policy::permit`] refuses.
-    pub fn authorize(self, log: &MemoryLog, now: UnixTime) -> Stage<Authorized<B>, B> {
-        let Self { presented, token, possession } = self;
-        let spent = match possession.proof() {
+    /// [`Reason::ProofBeforeStart`], [`Reason::ProofReplayed`], [`Reason::ReplayFull`], [`Reason::ReplayKeyQuota`].
+    pub fn spend(self, log: &MemoryLog, now: UnixTime) -> Stage<Fresh<B>, B> {
+        let spent = match self.possession.proof() {
             None => Ok(()),
             Some(proof) => log.spend(proof, now).and_then(|spent| {
                 // Cannot differ; a receipt for another proof would still be worth nothing.
                 if spent.is_of(proof) { Ok(()) } else { Err(Reason::ProofReplayed.into()) }
             }),
         };
-        match spent.and_then(|()| presented.policy.permit(&token, now)) {
+        match spent {
+            Ok(()) => Ok(Fresh(self)),
+            Err(refusal) => Err(self.presented.refuse(refusal)),
+        }
+    }
+}
+
+/// A request whose proof was never spent before.
+pub struct Fresh<B>(Bound<B>);
+
+impl<B> Fresh<B> {
+    /// Asks the policy, last of all: a thief without the key must not learn what a token may do.
+    ///
+    /// # Errors
+    /// What [`Policy::permit`] refuses.
+    pub fn authorize(self, now: UnixTime) -> Stage<Authorized<B>, B> {
+        let Bound { presented, token, possession } = self.0;
+        match presented.policy.permit(&token, now) {
             Ok(()) => {
                 let Presented { inbound, route, credentials, .. } = presented;
                 let grant = Grant { token, credentials, binding: possession.binding() };

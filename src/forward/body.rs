@@ -3,12 +3,14 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+
+use super::egress::OwnFields;
 
 /// What a body did so far; shared between the body and whoever waits for the response.
 #[derive(Debug, Default)]
@@ -16,12 +18,18 @@ pub struct Progress {
     frames: AtomicU64,
     bytes: AtomicU64,
     exceeded: AtomicBool,
+    waits_for_client: AtomicBool,
 }
 
 impl Progress {
     /// Grows whenever something of the body moves.
     pub fn frames(&self) -> u64 {
         self.frames.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is the client whom everybody waits for.
+    pub fn waits_for_client(&self) -> bool {
+        self.waits_for_client.load(Ordering::Relaxed)
     }
 
     /// Whether the body grew over its bound and was cut.
@@ -35,6 +43,7 @@ impl Progress {
 #[derive(Debug)]
 pub struct RequestBody {
     inner: Option<Incoming>,
+    own: OwnFields,
     progress: Option<Arc<Progress>>,
     limit: Option<u64>,
 }
@@ -52,13 +61,13 @@ pub enum BodyError {
 
 impl RequestBody {
     /// No body.
-    pub const fn empty() -> Self {
-        Self { inner: None, progress: None, limit: None }
+    pub fn empty() -> Self {
+        Self { inner: None, own: OwnFields::default(), progress: None, limit: None }
     }
 
-    /// The body of a request.
-    pub const fn new(body: Incoming) -> Self {
-        Self { inner: Some(body), progress: None, limit: None }
+    /// The body of a request to a gateway whose routes fill `own`.
+    pub const fn new(body: Incoming, own: OwnFields) -> Self {
+        Self { inner: Some(body), own, progress: None, limit: None }
     }
 
     /// Reports what moves, and cuts at `limit` bytes.
@@ -81,13 +90,32 @@ impl RequestBody {
     }
 }
 
+impl RequestBody {
+    /// RFC 9110 §6.5.1: credentials and identities in trailers count for nothing, here and at the upstream.
+    fn clean_trailers(&self, trailers: HeaderMap) -> HeaderMap {
+        let mut clean = HeaderMap::with_capacity(trailers.len());
+        let mut name = None;
+        for (next, value) in trailers {
+            name = next.or(name);
+            if let Some(name) = name.as_ref().filter(|name| !self.own.forbid_trailer(name.as_str())) {
+                clean.append(name.clone(), value);
+            }
+        }
+        clean
+    }
+}
+
 impl Body for RequestBody {
     type Data = Bytes;
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
-        let frame = match std::task::ready!(Pin::new(inner).poll_frame(cx)) {
+        let polled = Pin::new(inner).poll_frame(cx);
+        if let Some(progress) = &self.progress {
+            progress.waits_for_client.store(polled.is_pending(), Ordering::Relaxed);
+        }
+        let frame = match ready!(polled) {
             None => return Poll::Ready(None),
             Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Client(error)))),
             Some(Ok(frame)) => frame,
@@ -98,7 +126,7 @@ impl Body for RequestBody {
             return Poll::Ready(Some(Err(error)));
         }
         Poll::Ready(Some(Ok(frame.into_data().map_or_else(
-            |frame| Frame::trailers(frame.into_trailers().map(clean_trailers).unwrap_or_default()),
+            |frame| Frame::trailers(self.clean_trailers(frame.into_trailers().unwrap_or_default())),
             Frame::data,
         ))))
     }
@@ -110,22 +138,4 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
-}
-
-/// RFC 9110 §6.5.1: credentials in trailers count for nothing, here and at the upstream.
-fn clean_trailers(trailers: HeaderMap) -> HeaderMap {
-    let mut clean = HeaderMap::with_capacity(trailers.len());
-    let mut name = None;
-    for (next, value) in trailers {
-        name = next.or(name);
-        if let Some(name) = &name
-            && !super::egress::is_reserved(name.as_str())
-            && name != http::header::AUTHORIZATION
-            && name != http::header::CONTENT_LENGTH
-            && name != http::header::HOST
-        {
-            clean.append(name.clone(), value);
-        }
-    }
-    clean
 }

@@ -1,10 +1,12 @@
 //! What leaves towards the upstream: the client's message without anything that speaks for the client, and with
 //! what the gateway knows of it (`conformance.md` 2.14, CCH-11).
 
+use std::collections::HashSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::uri::{self, PathAndQuery, Uri};
+use http::uri::{self, Uri};
 use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -21,25 +23,39 @@ use crate::routes::{AuthorizationForward, Forwarding, Route};
 
 /// Fields that no client may send to an upstream, by their letters and digits alone: servers that hand fields to
 /// programs as variables fold `-`, `_` and worse into one.
-const RESERVED: [&str; 13] = [
+const RESERVED: [&str; 27] = [
     "dpop",
     "expect",
     "forwarded",
+    "frontendhttps",
+    "http2settings",
+    "maxforwards",
+    "proxy",
     "proxyauthorization",
+    "remoteuser",
+    "trueclientip",
     "via",
     "xarrclientcert",
+    "xauthenticateduser",
+    "xclientip",
+    "xhost",
     "xhttpmethod",
     "xhttpmethodoverride",
+    "xhttppathoverride",
     "xmethodoverride",
     "xoriginalurl",
     "xrealip",
+    "xremoteuser",
     "xrequestid",
     "xrewriteurl",
+    "xscheme",
+    "xurlscheme",
+    "xuser",
 ];
 
 /// The same for whole families: what a proxy says of a client or its certificate.
-const RESERVED_FAMILIES: [&str; 8] =
-    ["xforwarded", "xoriginal", "clientcert", "xclientcert", "sslclient", "xsslc", "xamznmtls", "xtlsclient"];
+const RESERVED_FAMILIES: [&str; 9] =
+    ["xforwarded", "xoriginal", "clientcert", "xclientcert", "sslclient", "xssl", "xamznmtls", "xtls", "xenvoy"];
 
 /// Fields that pass under their own name and under no other.
 const NO_ALIAS: [&str; 9] = [
@@ -53,9 +69,6 @@ const NO_ALIAS: [&str; 9] = [
     "transferencoding",
     "upgrade",
 ];
-
-/// Who added a hop (RFC 9110 §7.6.3).
-const VIA: &str = "1.1 keybound";
 
 /// Letters and digits of a field name, lower case.
 fn folded(name: &str) -> String {
@@ -76,22 +89,44 @@ fn is_alias(name: &str, folded: &str) -> bool {
         || NO_ALIAS.contains(&folded) && name.len() != folded.len() + name.matches('-').count()
 }
 
+/// Fields that the gateway fills on any of its routes, folded. A client may send them on none: an upstream that
+/// believes a field believes it whichever way it came.
+#[derive(Debug, Clone, Default)]
+pub struct OwnFields(Arc<HashSet<String>>);
+
+impl OwnFields {
+    /// Of all routes together.
+    pub fn of<'r>(routes: impl IntoIterator<Item = &'r Route>) -> Self {
+        let names = |route: &'r Route| {
+            let claims = route.forward.claims.iter().map(|(name, _)| name);
+            claims.chain(route.forward.headers.iter().map(|(name, _)| name))
+        };
+        Self(Arc::new(routes.into_iter().flat_map(names).map(|name| folded(name.as_str())).collect()))
+    }
+
+    /// Whether a client may not send this field.
+    pub fn forbid(&self, name: &str) -> bool {
+        is_reserved(name) || self.0.contains(&folded(name))
+    }
+
+    /// Whether a client may not send this trailer field: all of the above, and what frames or authorizes a message
+    /// (RFC 9110 §6.5.1).
+    pub fn forbid_trailer(&self, name: &str) -> bool {
+        self.forbid(name) || NO_ALIAS.contains(&folded(name).as_str()) || matches!(name, "trailer" | "set-cookie")
+    }
+}
+
 /// One route's egress, prepared once.
 #[derive(Debug)]
 pub struct Egress {
     forwarding: Forwarding,
-    /// Folded names that the route fills itself.
-    own: Vec<String>,
+    own: OwnFields,
 }
 
 impl Egress {
-    /// Prepares a route.
-    pub fn new(route: &Route) -> Self {
-        let forwarding = route.forward.clone();
-        let claims = forwarding.claims.iter().map(|(name, _)| name);
-        let own =
-            claims.chain(forwarding.headers.iter().map(|(name, _)| name)).map(|name| folded(name.as_str())).collect();
-        Self { forwarding, own }
+    /// Prepares a route of a gateway whose routes fill `own`.
+    pub fn new(route: &Route, own: OwnFields) -> Self {
+        Self { forwarding: route.forward.clone(), own }
     }
 
     /// Turns an authorized request into the one that the upstream gets, and takes the client's half of an
@@ -108,9 +143,9 @@ impl Egress {
         let on_upgrade = websocket.then(|| hyper::upgrade::on(&mut request));
         let (mut parts, body) = request.into_parts();
         parts.uri = self.uri(&target, upstream)?;
+        let te_trailers = parts.headers.get_all(header::TE).iter().any(|te| has_token(te, "trailers"));
+        let via = via(&parts.headers, parts.version);
         parts.version = Version::HTTP_11;
-        let te_trailers = parts.headers.get(header::TE).is_some_and(|te| has_token(te, "trailers"));
-        let via = via(&parts.headers);
         remove_hop_by_hop(&mut parts.headers);
         self.remove_reserved(&mut parts.headers);
         parts.headers.insert(header::HOST, authority_field(&target)?);
@@ -118,21 +153,19 @@ impl Egress {
         for (name, value) in own_fields {
             parts.headers.insert(name, value);
         }
-        if te_trailers {
-            parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        }
+        join_cookies(&mut parts.headers);
         if websocket {
             upgrade::ask(&mut parts.headers);
+        } else if te_trailers {
+            // RFC 9110 §10.1.4: TE belongs to the connection and says so.
+            parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+            parts.headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
         }
-        Ok((Request::from_parts(parts, RequestBody::new(body)), on_upgrade))
+        Ok((Request::from_parts(parts, RequestBody::new(body, self.own.clone())), on_upgrade))
     }
 
     fn remove_reserved(&self, headers: &mut HeaderMap) {
-        let doomed: Vec<HeaderName> = headers
-            .keys()
-            .filter(|name| is_reserved(name.as_str()) || self.own.contains(&folded(name.as_str())))
-            .cloned()
-            .collect();
+        let doomed: Vec<HeaderName> = headers.keys().filter(|name| self.own.forbid(name.as_str())).cloned().collect();
         for name in doomed {
             headers.remove(name);
         }
@@ -168,17 +201,10 @@ impl Egress {
 
     /// The upstream's scheme and authority, and the client's own path and query.
     fn uri(&self, target: &Target, upstream: &Upstream) -> Result<Uri, Refusal> {
-        let invalid = |_| Refusal::new(Reason::TargetInvalid);
-        let path = target.path_and_query();
         let path = match &self.forwarding.strip_prefix {
-            Some(prefix) => match path.as_str().strip_prefix(prefix.as_str()) {
-                Some(rest) if rest.starts_with('/') => PathAndQuery::try_from(rest).map_err(invalid)?,
-                Some(rest) if rest.is_empty() || rest.starts_with('?') => {
-                    PathAndQuery::try_from(format!("/{rest}")).map_err(invalid)?
-                }
-                _ => path.clone(),
-            },
-            None => path.clone(),
+            // Whether it can be stripped was asked when the route was selected.
+            Some(prefix) => target.without_prefix(prefix).ok_or(Reason::TargetInvalid)?,
+            None => target.path_and_query().clone(),
         };
         let mut parts = uri::Parts::default();
         parts.scheme = Some(upstream.settings().scheme.clone());
@@ -214,29 +240,50 @@ fn client_facts(inbound: &Inbound<Incoming>) -> impl Iterator<Item = (HeaderName
     .filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::from_str(&value).ok()?)))
 }
 
-/// The hops so far and this one.
-fn via(headers: &HeaderMap) -> HeaderValue {
+/// The hops so far and this one, by the protocol that the message came in (RFC 9110 §7.6.3).
+fn via(headers: &HeaderMap, received: Version) -> HeaderValue {
+    let own = match received {
+        Version::HTTP_2 => "2.0 keybound",
+        Version::HTTP_10 => "1.0 keybound",
+        _ => "1.1 keybound",
+    };
     let mut hops: Vec<&str> = headers.get_all(header::VIA).iter().filter_map(|line| line.to_str().ok()).collect();
-    hops.push(VIA);
-    HeaderValue::from_str(&hops.join(", ")).unwrap_or_else(|_| HeaderValue::from_static(VIA))
+    hops.push(own);
+    HeaderValue::from_str(&hops.join(", ")).unwrap_or_else(|_| HeaderValue::from_static(own))
+}
+
+/// RFC 9113 §8.2.3: cookies that came in several lines are one line in HTTP/1.1.
+fn join_cookies(headers: &mut HeaderMap) {
+    let lines: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if lines.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, joined);
+    }
 }
 
 fn has_token(value: &HeaderValue, token: &str) -> bool {
     value.as_bytes().split(|byte| *byte == b',').any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
 
-/// A claim as a field value. What no field can hold is left out: the upstream then sees no such identity.
+/// A claim as a field value. What a field would change on the way (outer spaces, a comma inside a list's item) or
+/// cannot hold is left out: the upstream then sees no such identity, rather than another one.
 fn claim_value(claim: &Value) -> Option<HeaderValue> {
+    let survives = |text: &str| text.trim_matches([' ', '\t']) == text;
     let text = match claim {
         Value::String(text) => text.clone(),
         Value::Number(number) => number.to_string(),
         Value::Bool(flag) => flag.to_string(),
-        Value::Array(items) if items.iter().all(Value::is_string) => {
-            items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")
+        Value::Array(items) => {
+            let items: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
+            let items = items.filter(|items| items.iter().all(|item| survives(item) && !item.contains(',')));
+            items?.join(",")
         }
-        Value::Array(_) | Value::Object(_) => claim.to_string(),
-        Value::Null => return None,
+        Value::Object(_) | Value::Null => return None,
     };
+    if !survives(&text) {
+        return None;
+    }
     HeaderValue::from_str(&text).or_else(|_| HeaderValue::from_bytes(text.as_bytes())).ok()
 }
 
@@ -270,6 +317,11 @@ mod tests {
             "x-original-url",
             "x-rewrite-url",
             "x-original-uri",
+            "proxy",
+            "remote_user",
+            "x-envoy-external-address",
+            "max-forwards",
+            "x-ssl-subject",
             "x-real-ip",
             "authorization_",
             "content_length",
@@ -293,7 +345,6 @@ mod tests {
             "user-agent",
             "x-api-key",
             "te",
-            "x-ssl",
             "x-correlation-id",
             "idempotency-key",
             "traceparent",
@@ -313,5 +364,8 @@ mod tests {
         assert_eq!(value(7.into()).unwrap(), b"7");
         assert_eq!(value("a\r\nX-Admin: 1".into()), None);
         assert_eq!(value(Value::Null), None);
+        assert_eq!(value(" alice ".into()), None);
+        assert_eq!(value(serde_json::json!(["users,admin"])), None);
+        assert_eq!(value(serde_json::json!({"a": 1})), None);
     }
 }

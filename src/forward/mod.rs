@@ -20,7 +20,7 @@ use crate::authorize::Authorized;
 use crate::refusal::{Reason, Refusal};
 
 pub use body::RequestBody;
-pub use egress::Egress;
+pub use egress::{Egress, OwnFields};
 pub use settings::UpstreamSettings;
 pub use upstream::{Upstream, UpstreamError};
 

@@ -78,6 +78,10 @@ impl Upstream {
             match tokio::time::timeout(timeout, &mut response).await {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(error)) => return Err(refusal(&error)),
+                Err(_) if progress.frames() == moved && progress.waits_for_client() => {
+                    return Err(Refusal::new(Reason::ClientSlow)
+                        .expected(format!("more of the body within {} s", timeout.as_secs_f64())));
+                }
                 Err(_) if progress.frames() == moved => {
                     return Err(Refusal::new(Reason::UpstreamTimeout)
                         .expected(format!("an answer within {} s", timeout.as_secs_f64())));

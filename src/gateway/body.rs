@@ -2,12 +2,13 @@
 //! line when the body is through or dropped.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::remove_dpop;
 use crate::telemetry::Record;
 
 /// The body of every answer.
@@ -37,6 +38,17 @@ impl Body {
     }
 }
 
+/// Trailers may not say what the head may not.
+fn clean_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            remove_dpop(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
+    }
+}
+
 impl HttpBody for Body {
     type Data = Bytes;
     type Error = hyper::Error;
@@ -44,7 +56,7 @@ impl HttpBody for Body {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = match &mut self.content {
             Content::Own(text) => text.take().map(|text| Ok(Frame::data(text))),
-            Content::Upstream(body) => std::task::ready!(Pin::new(body).poll_frame(cx)),
+            Content::Upstream(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map(clean_trailers)),
         };
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()

@@ -103,11 +103,13 @@ impl Gateway {
         let bound = verified.prove(&self.proofs, &self.tokens, now)?;
         record.binding = Some(bound.possession().binding());
         let proof_age = bound.possession().proof().map(|proof| now.seconds_since(proof.issued_at()));
-        // Is the proof fresh, and may the token do this?
-        let authorized = bound.authorize(&self.replay, now)?;
+        // Is the proof fresh?
+        let fresh = bound.spend(&self.replay, now)?;
         if let Some(age) = proof_age {
             self.metrics.spent(age);
         }
+        // May the token do this?
+        let authorized = fresh.authorize(now)?;
         record.decision = Decision::Allow;
         Ok(authorized)
     }
@@ -150,15 +152,61 @@ fn clean_response(headers: &mut http::HeaderMap, owns_dpop: bool, upgraded: bool
     if !owns_dpop {
         return;
     }
+    remove_dpop(headers);
+}
+
+/// Takes DPoP's vocabulary out of a response or its trailers.
+fn remove_dpop(headers: &mut http::HeaderMap) {
     headers.remove(DPOP_NONCE);
-    let is_dpop =
-        |value: &HeaderValue| value.as_bytes().get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"dpop"));
-    if headers.get_all(header::WWW_AUTHENTICATE).iter().any(is_dpop) {
-        let kept: Vec<HeaderValue> =
-            headers.get_all(header::WWW_AUTHENTICATE).iter().filter(|value| !is_dpop(value)).cloned().collect();
+    if headers.get_all(header::WWW_AUTHENTICATE).iter().any(challenges_dpop) {
+        let kept = headers.get_all(header::WWW_AUTHENTICATE).iter().filter(|value| !challenges_dpop(value));
+        let kept: Vec<HeaderValue> = kept.cloned().collect();
         headers.remove(header::WWW_AUTHENTICATE);
         for value in kept {
             headers.append(header::WWW_AUTHENTICATE, value);
+        }
+    }
+}
+
+/// Whether one of a line's list elements, outside of quotes, is a DPoP challenge (RFC 9110 §11.6.1).
+fn challenges_dpop(line: &HeaderValue) -> bool {
+    let (mut quoted, mut escaped) = (false, false);
+    let outside: Vec<u8> = line
+        .as_bytes()
+        .iter()
+        .filter_map(|byte| {
+            let literal = quoted;
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' if quoted => escaped = true,
+                b'"' => quoted = !quoted,
+                _ => {}
+            }
+            (!literal && !quoted).then_some(*byte)
+        })
+        .collect();
+    outside.split(|byte| *byte == b',').any(|element| {
+        let scheme = element.trim_ascii().split(|byte| matches!(byte, b' ' | b'\t')).next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case(b"dpop")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dpop_challenge_is_seen_wherever_it_stands() {
+        for (line, seen) in [
+            ("DPoP", true),
+            ("dpop algs=\"ES256\"", true),
+            ("Bearer realm=\"api\", DPoP error=\"use_dpop_nonce\"", true),
+            ("Bearer realm=\"a, DPoP x\"", false),
+            ("Bearer realm=\"a \\\" , DPoP x\"", false),
+            ("DPoPx a=1", false),
+            ("Bearer dpop=1", false),
+        ] {
+            assert_eq!(challenges_dpop(&HeaderValue::from_static(line)), seen, "{line}");
         }
     }
 }

@@ -9,7 +9,7 @@ use aws_lc_rs::rand;
 use super::settings::Settings;
 use crate::accept::Limits;
 use crate::clock::Clock;
-use crate::forward::{Egress, Forwarder, UpstreamError};
+use crate::forward::{Egress, Forwarder, OwnFields, UpstreamError};
 use crate::keys::{Issuers, KeyEvents, RefreshResult};
 use crate::replay::MemoryLog;
 use crate::request::RequestId;
@@ -88,11 +88,12 @@ impl Gateway {
         let metrics = Arc::new(Metrics::new(&route_names, &upstream_names)?);
         let events: Arc<dyn KeyEvents> = Arc::new(CountRefreshes(Arc::clone(&metrics)));
         let issuers = Issuers::new(std::mem::take(&mut settings.issuers), &clock, &events)?;
+        let own = OwnFields::of(routes.iter().map(|route| &**route));
         let started = clock.now();
         let mut prefix = [0; 8];
         rand::fill(&mut prefix).map_err(|_| GatewayError::Random)?;
         Ok(Self {
-            egress: routes.iter().map(|route| Egress::new(route)).collect(),
+            egress: routes.iter().map(|route| Egress::new(route, own.clone())).collect(),
             routes,
             issuers: Arc::new(issuers),
             tokens: Tokens::default(),

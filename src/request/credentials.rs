@@ -171,34 +171,35 @@ fn is_token68(token: &[u8]) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/'))
 }
 
-/// Whether a parameter's decoded name is exactly `access_token` (RFC 6750 §2.3).
+/// Whether a parameter is called `access_token` (RFC 6750 §2.3) by any server's reading: without case (ASP.NET),
+/// with dots and spaces folded and brackets cut (PHP).
 fn has_access_token(query: &str) -> bool {
     query.split(['&', ';']).any(|pair| {
-        let name = pair.split('=').next().unwrap_or_default();
-        decoded_eq(name.as_bytes(), b"access_token")
+        let name = decoded(pair.split('=').next().unwrap_or_default());
+        let name = name.trim_ascii_start();
+        let end = name.iter().position(|byte| matches!(byte, b'[' | 0)).unwrap_or(name.len());
+        let folded = name[..end].iter().map(|byte| if matches!(byte, b'.' | b' ') { b'_' } else { *byte });
+        folded.map(|byte| byte.to_ascii_lowercase()).eq(*b"access_token")
     })
 }
 
-fn decoded_eq(encoded: &[u8], plain: &[u8]) -> bool {
-    let mut encoded = encoded.iter().copied();
-    let mut plain = plain.iter().copied();
-    loop {
-        let next = match encoded.next() {
-            Some(b'%') => {
-                let digit = |byte: Option<u8>| byte.and_then(|byte| char::from(byte).to_digit(16));
-                match (digit(encoded.next()), digit(encoded.next())) {
-                    (Some(high), Some(low)) => u8::try_from(high << 4 | low).ok(),
-                    _ => return false,
-                }
-            }
-            other => other,
+/// `application/x-www-form-urlencoded`, leniently: what is no escape stands for itself.
+fn decoded(name: &str) -> Vec<u8> {
+    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
+    let bytes = name.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let escape = digit(bytes.get(at + 1)).zip(digit(bytes.get(at + 2))).filter(|_| *byte == b'%');
+        let (next, length) = match escape.and_then(|(high, low)| u8::try_from(high << 4 | low).ok()) {
+            Some(byte) => (byte, 3),
+            None if *byte == b'+' => (b' ', 1),
+            None => (*byte, 1),
         };
-        match (next, plain.next()) {
-            (None, None) => return true,
-            (a, b) if a == b => {}
-            _ => return false,
-        }
+        decoded.push(next);
+        at += length;
     }
+    decoded
 }
 
 #[cfg(test)]
@@ -240,6 +241,8 @@ mod tests {
             (&[], Some("access_token=x"), TokenInQuery),
             (&[], Some("a=1;%61ccess_token"), TokenInQuery),
             (&[b"DPoP a"], Some("access_token="), CredentialsMultiple),
+            (&[], Some("+access.Token[]=x"), TokenInQuery),
+            (&[], Some("access%20token%00x=y"), TokenInQuery),
         ];
         for (lines, query, reason) in cases {
             assert_eq!(take(lines, *query).unwrap_err(), *reason, "{lines:?} {query:?}");

@@ -6,6 +6,7 @@
 pub mod connection;
 mod credentials;
 mod inbound;
+mod path;
 mod peer;
 mod target;
 

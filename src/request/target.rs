@@ -10,6 +10,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Uri, Version, header};
 
+use super::path::{hex, loosest, normalize_path};
 use crate::refusal::{Reason, Refusal};
 
 /// `http` or `https`, as seen by clients.
@@ -100,6 +101,11 @@ impl Host {
         }
     }
 
+    /// Without the dot that ends a fully qualified name: servers choose their virtual host without it.
+    fn bare_name(&self) -> &str {
+        self.name.strip_suffix('.').unwrap_or(&self.name)
+    }
+
     fn same(&self, other: &Self, scheme: ListenerScheme) -> bool {
         let port = |host: &Self| host.port.unwrap_or_else(|| scheme.default_port());
         self.name == other.name && port(self) == port(other)
@@ -137,6 +143,8 @@ pub struct Target {
     path_at: usize,
     /// What the upstream gets: the client's own bytes.
     path_and_query: PathAndQuery,
+    /// The path as the most lenient upstream reads it, where that is another one.
+    loosest_path: Option<String>,
 }
 
 impl Target {
@@ -155,6 +163,7 @@ impl Target {
         if method == Method::CONNECT || method == Method::TRACE {
             return Err(Refusal::new(Reason::MethodNotServed).found(method.to_string()));
         }
+        check_form(uri, version, listener, public_url)?;
         let host = authority(uri, version, headers, listener)?;
         let path_and_query = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         let (scheme, external_host) = public_url.map_or((listener, &host), |url| (url.scheme, &url.host));
@@ -165,12 +174,14 @@ impl Target {
         let path_at = external_url.len();
         normalize_path(path_and_query.path(), &mut external_url)
             .map_err(|found| Refusal::new(Reason::TargetInvalid).expected("an unambiguous path").found(found))?;
-        Ok(Self { host, external_url, path_at, path_and_query })
+        let loosest_path = loosest(&external_url[path_at..]);
+        Ok(Self { host, external_url, path_at, path_and_query, loosest_path })
     }
 
-    /// The host of the request, lower case, without port.
+    /// The host of the request, lower case, without port and without a final dot: what routes match and the
+    /// upstream hears.
     pub fn host(&self) -> &str {
-        &self.host.name
+        self.host.bare_name()
     }
 
     /// The port of the request's authority, if it names one.
@@ -199,6 +210,32 @@ impl Target {
         &self.external_url[self.path_at..]
     }
 
+    /// The path as the most lenient upstream reads it, where that differs from [`Self::normalized_path`]: escapes
+    /// decoded, path parameters cut, empty segments dropped. What a route forbids must not be reached by it.
+    pub fn loosest_path(&self) -> Option<&str> {
+        self.loosest_path.as_deref()
+    }
+
+    /// The client's own path and query without a prefix of the normalized path; `None` when it does not begin with
+    /// it, or when what is left would begin with `//`.
+    pub fn without_prefix(&self, prefix: &str) -> Option<PathAndQuery> {
+        let mut rest = self.path_and_query.as_str();
+        for wanted in prefix.bytes() {
+            let (byte, length) = match rest.as_bytes() {
+                [b'%', high, low, ..] => (hex(*high)? << 4 | hex(*low)?, 3),
+                [byte, ..] => (*byte, 1),
+                [] => return None,
+            };
+            rest = (byte == wanted).then(|| rest.get(length..))??;
+        }
+        match rest.as_bytes() {
+            [b'/', b'/', ..] => None,
+            [b'/', ..] => PathAndQuery::try_from(rest).ok(),
+            [] | [b'?', ..] => PathAndQuery::try_from(format!("/{rest}")).ok(),
+            _ => None,
+        }
+    }
+
     /// The client's own bytes: what the upstream gets.
     pub const fn path_and_query(&self) -> &PathAndQuery {
         &self.path_and_query
@@ -209,6 +246,27 @@ impl fmt::Debug for Target {
     /// Without the query, which may hold a token that has no business there.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Target").field(&self.external_url).finish()
+    }
+}
+
+/// RFC 9112 §3.2: origin-form, or absolute-form in the scheme of this connection (RFC 9110 §7.4); authority-form is
+/// for CONNECT alone. Behind a TLS terminator, which `public_url` tells of, both schemes may be seen.
+fn check_form(
+    uri: &Uri,
+    version: Version,
+    listener: ListenerScheme,
+    public_url: Option<&PublicUrl>,
+) -> Result<(), Refusal> {
+    let invalid =
+        |found: &'static str| Refusal::new(Reason::TargetInvalid).expected("a path or an http URL").found(found);
+    match (uri.scheme_str(), uri.authority()) {
+        (None, Some(_)) if version != Version::HTTP_2 => Err(invalid("an authority")),
+        (Some("http" | "https"), _) if public_url.is_some() => Ok(()),
+        (Some(scheme @ ("http" | "https")), _) if scheme != listener.as_str() => {
+            Err(Refusal::new(Reason::AuthorityMisdirected).expected(listener.as_str()).found(scheme.to_owned()))
+        }
+        (Some("http" | "https") | None, _) => Ok(()),
+        (Some(_), _) => Err(invalid("a URL of another scheme")),
     }
 }
 
@@ -239,69 +297,6 @@ fn authority(uri: &Uri, version: Version, headers: &HeaderMap, scheme: ListenerS
     // HTTP/1.1: the Host field is required even when an absolute-form target overrides it.
     let field = field.ok_or_else(|| invalid("no Host field"))?;
     Ok(own.unwrap_or(field))
-}
-
-/// RFC 3986 §6.2.2 for a path that has no dot segments; appends to `out`.
-fn normalize_path(path: &str, out: &mut String) -> Result<(), &'static str> {
-    if !path.starts_with('/') {
-        return Err("a path that does not begin with /");
-    }
-    if path.starts_with("//") {
-        return Err("a path that begins with //");
-    }
-    let start = out.len();
-    let mut bytes = path.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'%' => {
-                let (Some(high), Some(low)) = (bytes.next().and_then(hex), bytes.next().and_then(hex)) else {
-                    return Err("an incomplete percent-encoding");
-                };
-                push_decoded(high << 4 | low, out)?;
-            }
-            b'\\' => return Err("a backslash"),
-            0x21..=0x7E => out.push(char::from(byte)),
-            _ => return Err("a byte that a path cannot hold"),
-        }
-    }
-    if out[start..].split('/').any(is_dot_segment) {
-        return Err("a dot segment");
-    }
-    Ok(())
-}
-
-fn push_decoded(byte: u8, out: &mut String) -> Result<(), &'static str> {
-    match byte {
-        b'/' => return Err("an encoded slash"),
-        b'\\' => return Err("an encoded backslash"),
-        0x00..=0x1F | 0x7F => return Err("an encoded control byte"),
-        // Never valid in UTF-8; some decoders read %C0%AE as a dot.
-        0xC0 | 0xC1 => return Err("an overlong encoding"),
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-        _ => {
-            const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-            out.push('%');
-            out.push(char::from(DIGITS[usize::from(byte >> 4)]));
-            out.push(char::from(DIGITS[usize::from(byte & 0xF)]));
-        }
-    }
-    Ok(())
-}
-
-const fn hex(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
-}
-
-/// `.` and `..`, also before path parameters: some upstreams cut `..;x` at the semicolon.
-fn is_dot_segment(segment: &str) -> bool {
-    let bare = segment.split(';').next().unwrap_or_default();
-    let bare = bare.split("%3B").next().unwrap_or_default();
-    bare == "." || bare == ".."
 }
 
 #[cfg(test)]

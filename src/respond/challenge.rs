@@ -37,6 +37,7 @@ pub fn challenges(reason: Reason, circumstances: &Circumstances<'_>) -> Vec<Head
         Answer::Malformed
         | Answer::NoRoute
         | Answer::MethodNotServed
+        | Answer::RequestTimeout
         | Answer::BodyTooLarge
         | Answer::Misdirected
         | Answer::HeaderTooLarge

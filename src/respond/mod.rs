@@ -60,6 +60,7 @@ pub fn refuse(reason: Reason, circumstances: &Circumstances<'_>) -> Response<Byt
         }
         Answer::Malformed
         | Answer::NoRoute
+        | Answer::RequestTimeout
         | Answer::BodyTooLarge
         | Answer::Misdirected
         | Answer::HeaderTooLarge

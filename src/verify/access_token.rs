@@ -15,7 +15,7 @@ use super::algorithm::Algorithm;
 use super::base64url;
 use super::confirmation::Confirmation;
 use super::json::Json;
-use super::jwk::{Keyset, Thumbprint};
+use super::jwk::{Keyset, PublicKey, Thumbprint};
 use super::jws::{self, Compact};
 use super::rules::IssuerRules;
 use crate::refusal::{Reason, Refusal};
@@ -120,7 +120,7 @@ impl<'a> UnverifiedToken<'a> {
                 .expected(Algorithm::challenge_list(&rules.algorithms))
                 .found(self.algorithm.name()));
         }
-        let signing_key = self.signing_key(keys)?;
+        let signing_key = (self.signing_key(keys)?, self.algorithm);
         AccessToken::from_claims(self.claims, self.hash, signing_key)
     }
 
@@ -138,8 +138,9 @@ impl<'a> UnverifiedToken<'a> {
         }
         candidates
             .find(|key| key.verifies(self.jws.signing_input.as_bytes(), &signature))
-            .map(super::jwk::PublicKey::thumbprint)
-            .ok_or_else(|| Refusal::new(Reason::TokenSignature))
+            .map(PublicKey::thumbprint)
+            // Without a kid, a key that the issuer took into use since looks just like a wrong signature.
+            .ok_or_else(|| if kid.is_some() { Reason::TokenSignature.into() } else { unknown() })
     }
 }
 
@@ -156,7 +157,7 @@ fn same_media_type(a: &str, b: &str) -> bool {
 /// An access token whose signature verified under a key of its issuer. Only [`UnverifiedToken::verify`] makes one.
 pub struct AccessToken {
     hash: TokenHash,
-    signing_key: Thumbprint,
+    signing_key: (Thumbprint, Algorithm),
     claims: Json,
     issuer: String,
     audiences: Vec<String>,
@@ -168,7 +169,7 @@ pub struct AccessToken {
 }
 
 impl AccessToken {
-    fn from_claims(claims: Json, hash: TokenHash, signing_key: Thumbprint) -> Result<Self, Refusal> {
+    fn from_claims(claims: Json, hash: TokenHash, signing_key: (Thumbprint, Algorithm)) -> Result<Self, Refusal> {
         let wrong = |expected: &'static str| Refusal::new(Reason::TokenClaims).expected(expected);
         let date = |name: &str, expected: &'static str| match claims.get(name) {
             None => Ok(None),
@@ -230,9 +231,9 @@ impl AccessToken {
         &self.hash
     }
 
-    /// The issuer's key that signed it.
-    pub const fn signing_key(&self) -> Thumbprint {
-        self.signing_key
+    /// Whether the key that signed it is among these, for the algorithm that it was used with.
+    pub fn is_signed_by_one_of(&self, keys: &Keyset) -> bool {
+        keys.contains(self.signing_key.0, self.signing_key.1)
     }
 
     /// `iss`.

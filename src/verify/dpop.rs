@@ -290,10 +290,12 @@ impl Claims {
         self.htm.chars().take(20).flat_map(char::escape_debug).collect()
     }
 
-    /// For the operator: without the query, which may hold secrets.
+    /// For the operator: without query and user information, which may hold secrets.
     fn shown_htu(&self) -> String {
         let end = self.htu.find(['?', '#']).unwrap_or(self.htu.len());
-        self.htu[..end].chars().take(200).flat_map(char::escape_debug).collect()
+        let shown = &self.htu[..end];
+        let shown = shown.rsplit_once('@').map_or(shown, |(_, rest)| rest);
+        shown.chars().take(200).flat_map(char::escape_debug).collect()
     }
 }
 

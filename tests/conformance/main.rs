@@ -6,6 +6,7 @@
 
 mod access_token;
 mod binding;
+mod detours;
 mod differential;
 mod extraction;
 mod fixtures;

@@ -127,6 +127,8 @@ fn host(text: &str) -> Result<String, &'static str> {
         None if PublicUrl::parse(&format!("https://{name}")).is_ok() && !name.contains('/') => {}
         _ => return Err("a host name such as `api.example.com` or `*.example.com`"),
     }
+    // Requests are matched without the dot that ends a fully qualified name.
+    let name = name.strip_suffix('.').unwrap_or(name);
     Ok(format!("{star}{}", name.to_ascii_lowercase()))
 }
 
@@ -140,8 +142,11 @@ pub fn path(text: &str) -> Result<String, &'static str> {
         return Err("a path without query, percent-encodings, backslashes and spaces");
     }
     let dots = |segment: &str| matches!(segment.split(';').next(), Some("." | ".."));
-    if text.starts_with("//") || text.split('/').any(dots) {
-        return Err("a path without dot segments and a leading `//`: such requests are refused");
+    if text.split('/').any(dots) {
+        return Err("a path without dot segments: such requests are refused");
+    }
+    if text.contains("//") || text.contains(';') {
+        return Err("a path without `//` and `;`: upstreams read them differently, so no route can tell them apart");
     }
     Ok(text.to_owned())
 }

@@ -69,9 +69,9 @@ impl Keyset {
             .map(|entry| &entry.key)
     }
 
-    /// Whether a key is (still) in the set.
-    pub fn contains(&self, thumbprint: Thumbprint) -> bool {
-        self.keys.iter().any(|entry| entry.key.thumbprint() == thumbprint)
+    /// Whether a key is (still) in the set, for this algorithm.
+    pub fn contains(&self, thumbprint: Thumbprint, algorithm: Algorithm) -> bool {
+        self.keys.iter().any(|entry| entry.key.thumbprint() == thumbprint && entry.key.algorithm() == algorithm)
     }
 
     /// How many different keys there are.

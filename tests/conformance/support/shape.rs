@@ -59,7 +59,12 @@ fn expected(reason: Reason, used: Option<Scheme>) -> Option<Vec<(&'static str, O
         Kind::InvalidRequest => vec![("DPoP", Some("invalid_request"))],
         Kind::InsufficientScope => vec![(own, Some("insufficient_scope"))],
         Kind::InsufficientAuthentication => vec![(own, Some("insufficient_user_authentication"))],
-        Kind::Malformed | Kind::NoRoute | Kind::MethodNotServed | Kind::BodyTooLarge | Kind::Misdirected => vec![],
+        Kind::Malformed
+        | Kind::NoRoute
+        | Kind::MethodNotServed
+        | Kind::RequestTimeout
+        | Kind::BodyTooLarge
+        | Kind::Misdirected => vec![],
         Kind::HeaderTooLarge | Kind::TooManyProofs | Kind::Unavailable | Kind::BadGateway | Kind::GatewayTimeout => {
             vec![]
         }
