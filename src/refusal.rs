@@ -7,8 +7,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// What the client hears: status, OAuth error and whether challenges go with it
-/// (`design.md` section 5). One variant per row of the response catalogue.
+/// What the client hears: status, OAuth error and whether challenges go with it.
+/// One variant per row of the response catalogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Answer {
     /// 400 without challenge: malformed HTTP, host or target.
@@ -155,7 +155,7 @@ macro_rules! catalogue {
                 match self { $(Self::$reason => Answer::$answer,)* }
             }
 
-            /// A fixed, coarse sentence for the client: characters of RFC 6750 §3 only, no value of the request.
+            /// A fixed, coarse sentence for the client, sent in challenges: characters of RFC 6750 §3 only, no value of the request.
             pub const fn description(self) -> &'static str {
                 match self { $(Self::$reason => $sentence,)* }
             }
@@ -168,7 +168,7 @@ catalogue! {
     /// Not HTTP at all, or framed in a way that two readers could read differently (RFC 9112 §2.2, §6.3).
     MessageMalformed "message_malformed" Malformed "The request is malformed.";
     /// Host or `:authority` missing, doubled, contradictory or not a host.
-    HostInvalid "host_invalid" Malformed "The Host of the request is missing or malformed.";
+    HostInvalid "host_invalid" Malformed "The Host of the request is missing, malformed or contradictory.";
     /// The request target has dot segments, encoded slashes, backslashes, control bytes or a leading `//`.
     TargetInvalid "target_invalid" Malformed "The request target is malformed or ambiguous.";
     /// `Connection` nominates an end-to-end field that the gateway relies on.
@@ -252,7 +252,7 @@ catalogue! {
     /// (2) Not one compact JWS of strict JSON.
     ProofMalformed "proof_malformed" InvalidProof "The DPoP proof is malformed.";
     /// (3) A required claim is missing or of the wrong type.
-    ProofClaims "proof_claims" InvalidProof "The DPoP proof lacks a required claim.";
+    ProofClaims "proof_claims" InvalidProof "The DPoP proof lacks a required claim or has a malformed one.";
     /// (4) `typ` is not `dpop+jwt`.
     ProofType "proof_type" InvalidProof "The DPoP proof has the wrong type.";
     /// (5) `alg` is none, symmetric, unknown or not allowed.
@@ -272,7 +272,7 @@ catalogue! {
     /// (11) `iat` is too old, or `exp` has passed.
     ProofStale "proof_stale" InvalidProof "The DPoP proof is too old.";
     /// (11) `iat` or `nbf` lies too far in the future.
-    ProofFuture "proof_future" InvalidProof "The DPoP proof is from the future.";
+    ProofFuture "proof_future" InvalidProof "The DPoP proof was issued in the future.";
     /// (11) Signed before this process started, when it could not remember.
     ProofBeforeStart "proof_before_start" InvalidProof "The DPoP proof is too old.";
     /// (12) `ath` is another token's.
@@ -284,7 +284,7 @@ catalogue! {
 
     // Policy.
     /// A scope is missing.
-    ScopeMissing "scope_missing" InsufficientScope "The access token lacks a scope.";
+    ScopeMissing "scope_missing" InsufficientScope "The access token lacks a required scope.";
     /// `acr` is none of the wanted.
     AuthenticationWeak "authentication_weak" InsufficientAuthentication "A stronger authentication is required.";
     /// `auth_time` is too long ago.

@@ -11,7 +11,7 @@ use crate::admin::{Admin, Expiry};
 use crate::clock::Clock;
 use crate::gateway::{Door, Gateway, GatewayError, Readiness, Settings};
 use crate::refusal::Reason;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Decision, Metrics};
 
 /// How often spent proofs that can no longer be accepted are let go of.
 const EXPIRE_EVERY: Duration = Duration::from_secs(1);
@@ -52,6 +52,14 @@ pub struct Server {
 /// Counts what `accept` reports.
 struct CountConnections(Arc<Metrics>);
 
+impl CountConnections {
+    /// A request that no handler saw.
+    fn count(&self, reason: Reason) {
+        self.0.refused(None, reason);
+        self.0.answered(None, Decision::Refuse, None, reason.answer().status(), Duration::ZERO);
+    }
+}
+
 impl Events for CountConnections {
     fn connection_opened(&self) {
         self.0.connections.inc();
@@ -69,12 +77,12 @@ impl Events for CountConnections {
     }
 
     fn refused(&self, client: SocketAddr, reason: Reason) {
-        self.0.refused(None, reason);
+        self.count(reason);
         tracing::info!(%client, reason = reason.slug(), "refused before it was read");
     }
 
     fn malformed(&self, client: SocketAddr) {
-        self.0.refused(None, Reason::MessageMalformed);
+        self.count(Reason::MessageMalformed);
         tracing::info!(%client, reason = Reason::MessageMalformed.slug(), "refused before it was read");
     }
 

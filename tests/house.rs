@@ -1,10 +1,12 @@
-//! The house rules that a compiler does not know: imports run one way, the pure stations stay pure, files stay short.
+//! The house rules that a compiler does not know: imports run one way, the pure stations stay pure, files stay short,
+//! and the conformance table tells the truth.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on must fail")]
 #![allow(clippy::pedantic, missing_docs, reason = "pedantry is for what ships")]
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// Which stations each station may import, in the order of a request's way. What is not listed may import anything.
@@ -135,4 +137,137 @@ fn files_stay_short() {
         let lines = fs::read_to_string(path).unwrap().lines().count();
         assert!(lines <= 400, "{}: {lines} lines; split by specification section or by station", file.display());
     }
+}
+
+/// Some of the conformance checklist's numbers, section 3.
+struct Family {
+    prefix: &'static str,
+    digits: usize,
+    /// What lies between the ranges does not exist.
+    ranges: &'static [RangeInclusive<usize>],
+}
+
+static FAMILIES: [Family; 3] = [
+    Family { prefix: "POS", digits: 2, ranges: &[1..=65] },
+    Family {
+        prefix: "NEG",
+        digits: 3,
+        ranges: &[1..=28, 30..=105, 110..=139, 143..=155, 160..=191, 200..=210, 213..=230, 240..=254, 285..=291],
+    },
+    Family { prefix: "SHP", digits: 2, ranges: &[1..=11] },
+];
+
+impl Family {
+    fn number(&self, number: usize) -> String {
+        format!("{}-{number:0digits$}", self.prefix, digits = self.digits)
+    }
+}
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The table in `tests/conformance/README.md`: number and what carries it.
+fn conformance_table() -> Vec<(String, String)> {
+    let text = fs::read_to_string(repository("tests/conformance/README.md")).unwrap();
+    let row = |line: &str| {
+        let mut cells = line.strip_prefix("| ")?.strip_suffix(" |")?.splitn(3, " | ");
+        let (number, _case, carried_by) = (cells.next()?, cells.next()?, cells.next()?);
+        let prefix = number.split('-').next()?;
+        let is_ours = FAMILIES.iter().any(|family| family.prefix == prefix);
+        is_ours.then(|| (number.to_owned(), carried_by.to_owned()))
+    };
+    text.lines().filter_map(row).collect()
+}
+
+/// What stands between backticks as `place::function`, as (file, function).
+fn tests_named_in(text: &str) -> impl Iterator<Item = (String, String)> {
+    text.split('`').skip(1).step_by(2).filter_map(|name| {
+        let (place, function) = name.rsplit_once("::")?;
+        let file = if place.contains('/') { place.to_owned() } else { format!("tests/conformance/{place}.rs") };
+        Some((file, function.to_owned()))
+    })
+}
+
+/// The numbers that a test's name begins with: `neg_012_and_014_two_lines`, `pos_03_to_06_spellings`.
+fn numbers_of(function: &str) -> Vec<String> {
+    let mut numbers = Vec::new();
+    let mut family = None;
+    let (mut last, mut is_range) = (0, false);
+    for word in function.split('_') {
+        if let Some(named) = FAMILIES.iter().find(|family| family.prefix.eq_ignore_ascii_case(word)) {
+            family = Some(named);
+        } else if let (Some(family), Ok(number)) = (family, word.parse::<usize>()) {
+            let first = if is_range { last + 1 } else { number };
+            numbers.extend((first..=number).map(|number| family.number(number)));
+            (last, is_range) = (number, false);
+        } else if word == "to" {
+            is_range = true;
+        } else if word != "and" {
+            break;
+        }
+    }
+    numbers
+}
+
+#[test]
+fn the_conformance_table_has_no_gaps() {
+    let all = |family: &'static Family| family.ranges.iter().cloned().flatten().map(|number| family.number(number));
+    let mut expected: Vec<String> = FAMILIES.iter().flat_map(all).collect();
+    let mut found: Vec<String> = conformance_table().into_iter().map(|(number, _)| number).collect();
+    expected.sort();
+    found.sort();
+    assert_eq!(found, expected);
+    for (number, carried_by) in conformance_table() {
+        let waits = ["later: ", "not offered: "].iter().any(|beginning| carried_by.starts_with(beginning));
+        let elsewhere = carried_by.contains("support/shape.rs");
+        let carried = tests_named_in(&carried_by).next().is_some();
+        assert!(carried || waits || elsewhere, "{number}: no test, and no word about why: {carried_by}");
+    }
+}
+
+#[test]
+fn the_tests_of_the_conformance_table_exist() {
+    let text = fs::read_to_string(repository("tests/conformance/README.md")).unwrap();
+    let mut count = 0;
+    for (file, function) in text.lines().filter(|line| line.starts_with("| ")).flat_map(tests_named_in) {
+        let source = fs::read_to_string(repository(&file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert!(source.contains(&format!("fn {function}(")), "{file} has no {function}");
+        count += 1;
+    }
+    assert!(count > 300, "the tests were found: {count}");
+}
+
+#[test]
+fn numbered_tests_stand_in_the_rows_of_their_numbers() {
+    let table: BTreeMap<String, String> = conformance_table().into_iter().collect();
+    let mut count = 0;
+    for entry in fs::read_dir(repository("tests/conformance")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "rs") {
+            continue;
+        }
+        let file = format!("tests/conformance/{}", path.file_name().unwrap().to_str().unwrap());
+        for line in fs::read_to_string(&path).unwrap().lines() {
+            let Some((_, rest)) = line.split_once("fn ") else { continue };
+            let function: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+            for number in numbers_of(&function) {
+                let row = table.get(&number).unwrap_or_else(|| panic!("{file}: {function}: there is no {number}"));
+                let stands = tests_named_in(row).any(|named| named == (file.clone(), function.clone()));
+                assert!(stands, "{file}: {function} is missing in the row of {number}");
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 200, "the numbered tests were found: {count}");
+}
+
+#[test]
+fn numbers_are_read_from_names() {
+    assert_eq!(numbers_of("neg_012_and_014_two_dpop_lines"), ["NEG-012", "NEG-014"]);
+    assert_eq!(numbers_of("pos_03_to_06_spellings"), ["POS-03", "POS-04", "POS-05", "POS-06"]);
+    assert_eq!(numbers_of("pos_07_and_08_and_11_to_12_equal"), ["POS-07", "POS-08", "POS-11", "POS-12"]);
+    assert_eq!(numbers_of("neg_149_and_pos_37_twice"), ["NEG-149", "POS-37"]);
+    assert_eq!(numbers_of("neg_128_a_malleated_signature"), ["NEG-128"]);
+    assert_eq!(numbers_of("an_answer_of_404_to_405"), Vec::<String>::new());
 }

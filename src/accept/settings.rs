@@ -41,7 +41,7 @@ pub enum ClientCertificates {
     Require(ClientTrust),
 }
 
-/// Bounds on connections and requests (`design.md` section 3, `limits`).
+/// Bounds on connections and requests: `limits` of the configuration.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Open client connections, all listeners together.

@@ -1,5 +1,5 @@
-//! The configuration as written: which names a file may hold and what type of value each one takes
-//! (`design.md` section 3). What the values mean, and what they are when left out, is decided in `meaning`.
+//! The configuration as written: which names a file may hold and what type of value each one takes.
+//! What the values mean, and what they are when left out, is decided in `meaning`.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! What leaves towards the upstream: the client's message without anything that speaks for the client, and with
-//! what the gateway knows of it (`conformance.md` 2.14, CCH-11).
+//! what the gateway knows of it (RFC 9110 §7.6, RFC 9440 §2.4).
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -23,11 +23,12 @@ use crate::routes::{AuthorizationForward, Forwarding, Route};
 
 /// Fields that no client may send to an upstream, by their letters and digits alone: servers that hand fields to
 /// programs as variables fold `-`, `_` and worse into one.
-const RESERVED: [&str; 27] = [
+const RESERVED: [&str; 29] = [
     "dpop",
     "expect",
     "forwarded",
     "frontendhttps",
+    "cfconnectingip",
     "http2settings",
     "maxforwards",
     "proxy",
@@ -38,6 +39,7 @@ const RESERVED: [&str; 27] = [
     "xarrclientcert",
     "xauthenticateduser",
     "xclientip",
+    "xclusterclientip",
     "xhost",
     "xhttpmethod",
     "xhttpmethodoverride",
@@ -54,8 +56,18 @@ const RESERVED: [&str; 27] = [
 ];
 
 /// The same for whole families: what a proxy says of a client or its certificate.
-const RESERVED_FAMILIES: [&str; 9] =
-    ["xforwarded", "xoriginal", "clientcert", "xclientcert", "sslclient", "xssl", "xamznmtls", "xtls", "xenvoy"];
+const RESERVED_FAMILIES: [&str; 10] = [
+    "xforwarded",
+    "xoriginal",
+    "clientcert",
+    "cfclientcert",
+    "xclientcert",
+    "sslclient",
+    "xssl",
+    "xamznmtls",
+    "xtls",
+    "xenvoy",
+];
 
 /// Fields that pass under their own name and under no other.
 const NO_ALIAS: [&str; 9] = [

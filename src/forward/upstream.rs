@@ -108,8 +108,8 @@ fn refusal(error: &hyper_util::client::legacy::Error) -> Refusal {
     }
     let mut source = error.source();
     while let Some(inner) = source {
-        if let Some(BodyError::Client(_)) = inner.downcast_ref::<BodyError>() {
-            return Refusal::new(Reason::ClientGone);
+        if let Some(BodyError::Client(broken)) = inner.downcast_ref::<BodyError>() {
+            return Refusal::new(if is_misframed(broken) { Reason::MessageMalformed } else { Reason::ClientGone });
         }
         if inner.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
             return Refusal::new(Reason::UpstreamProtocol).expected("HTTP").found(inner.to_string());
@@ -117,6 +117,13 @@ fn refusal(error: &hyper_util::client::legacy::Error) -> Refusal {
         source = inner.source();
     }
     Refusal::new(Reason::UpstreamUnreachable).expected("an answer").found(cause(error))
+}
+
+/// Whether a client's body broke off because its framing makes no sense (RFC 9112 §7.1).
+fn is_misframed(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
+    cause
+        .is_some_and(|cause| matches!(cause.kind(), std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData))
 }
 
 /// The innermost cause: an address or an errno, never a part of a message.

@@ -1,8 +1,8 @@
 //! The narrator: what happens to a request, one stage per line, in order.
 //!
-//! Enters: a request and its peer, from `accept`. Leaves: always a response. The order of the stages is the order
-//! of `conformance.md` 1.2: the message, the route, the credentials, the token, the binding, replay and policy,
-//! the upstream.
+//! Enters: a request and its peer, from `accept`. Leaves: always a response. Cheap comes before
+//! expensive, the token before the proof, side effects last: the message, the route, the credentials, the token,
+//! the binding, replay, policy, the upstream.
 
 mod body;
 mod refused;
@@ -141,7 +141,7 @@ impl Gateway {
     }
 }
 
-/// What must not travel from the upstream to the client (RFC 9110 §7.6.1, `conformance.md` HTTP-24): fields of its
+/// What must not travel from the upstream to the client (RFC 9110 §7.6.1): fields of its
 /// connection, and DPoP's vocabulary where the gateway is the one who speaks it.
 fn clean_response(headers: &mut http::HeaderMap, owns_dpop: bool, upgraded: bool) {
     crate::request::connection::remove_hop_by_hop(headers);

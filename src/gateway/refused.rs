@@ -78,7 +78,7 @@ impl Gateway {
     }
 }
 
-/// Reads what is left of a refused request, within bounds (`conformance.md` HTTP-16): a connection that is closed
+/// Reads what is left of a refused request, within bounds (RFC 9112 §9.6): a connection that is closed
 /// over unread bytes is reset, and the client may lose the answer. A client that waits for `100 Continue` sends
 /// nothing until it is asked, and reading would ask.
 fn discard(request: Request<Incoming>) {

@@ -1,4 +1,4 @@
-//! The metrics of `design.md` section 6. Label values come from the configuration or a closed list; handles are
+//! The metrics. Label values come from the configuration or a closed list; handles are
 //! resolved once and kept.
 
 use std::sync::OnceLock;

@@ -1,5 +1,5 @@
 //! Does the caller possess the key that its token names? The token's `cnf` decides what must be proven
-//! (`conformance.md` 6.2); what a route accepts can only tighten that.
+//! (RFC 9449 §7.2, RFC 8705 §3); what a route accepts can only tighten that.
 
 use http::Method;
 use subtle::ConstantTimeEq as _;
@@ -83,7 +83,7 @@ pub struct Demand {
 }
 
 impl Demand {
-    /// The table of `conformance.md` 6.2: scheme × confirmation × what the route accepts.
+    /// The table: scheme × confirmation × what the route accepts.
     ///
     /// # Errors
     /// [`Reason::TokenUnbound`], [`Reason::TokenNotDpopBound`], [`Reason::DpopTokenAsBearer`],

@@ -32,7 +32,7 @@ async fn neg_077_a_proof_as_access_token() {
 }
 
 #[tokio::test]
-async fn neg_078_and_079_other_jwts_of_the_issuer() {
+async fn neg_078_and_079_and_209_other_jwts_of_the_issuer() {
     let world = world().await;
     let id_token = world.good().token_header("typ", "JWT").claim("aud", "app").claim("nonce", "n");
     world.refuses(Reason::TokenType, &id_token).await;
@@ -55,7 +55,7 @@ async fn neg_173_not_a_signed_jwt() {
 async fn neg_174_typ() {
     let world = world().await;
     world.refuses(Reason::TokenType, &world.good().no_token_header("typ")).await;
-    for typ in [json!("JWT"), json!("jwt"), json!(1), Value::Null, json!("")] {
+    for typ in [json!("JWT"), json!("jwt"), json!("dpop+jwt"), json!(1), Value::Null, json!("")] {
         world.refuses(Reason::TokenType, &world.good().token_header("typ", typ)).await;
     }
 }
@@ -158,6 +158,22 @@ async fn neg_179_a_remembered_token_expires_all_the_same() {
 }
 
 #[tokio::test]
+async fn neg_207_a_remembered_token_still_needs_its_proof() {
+    let world = world().await;
+    let token = world.good().token_text();
+    let same_token = || world.good().with(|shot| shot.token_text = Some(token.clone()));
+    world.passes(&same_token()).await;
+    let remembered = world.metric("keybound_token_cache_hits_total");
+    let thief = Shot::dpop(&world, &world.k2);
+    world.refuses(Reason::ProofKeyMismatch, &same_token().with(|shot| shot.proof = thief.proof.clone())).await;
+    world.refuses(Reason::ProofMissing, &same_token().no_proof()).await;
+    world.refuses(Reason::DpopTokenAsBearer, &same_token().no_proof().scheme("Bearer")).await;
+    world.refuses(Reason::ProofMethod, &same_token().proof_claim("htm", "PUT")).await;
+    assert_eq!(world.metric("keybound_token_cache_hits_total"), remembered + 8, "it was remembered each time");
+    world.passes(&same_token()).await;
+}
+
+#[tokio::test]
 async fn neg_180_nbf_and_iat_in_the_future() {
     let world = world().await;
     let now = world.now();
@@ -253,10 +269,16 @@ async fn neg_187_unusable_keys_of_an_issuer_are_left_out() {
     private["d"] = json!("AQ");
     private["kid"] = json!("k1");
     keys.insert(0, private);
+    let mut encryption = issuer_key.jwk();
+    encryption["use"] = json!("enc");
+    encryption["kid"] = json!("encryption");
+    keys.push(encryption);
     let world = Plan { jwks: Some(jwks), ..Plan::default() }.start().await;
     let issuer_key = Arc::new(issuer_key);
-    let theirs = world.good().with(|shot| shot.token.key = Arc::clone(&issuer_key));
-    world.passes(&theirs).await;
+    let theirs = || world.good().with(|shot| shot.token.key = Arc::clone(&issuer_key));
+    world.passes(&theirs()).await;
+    let answer = theirs().token_header("kid", "encryption").send(Http::One).await;
+    assert_eq!((answer.status, world.refusals("api", Reason::TokenKeyUnknown)), (401, 1));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use keybound::refusal::Reason;
 use keybound::verify::Accepted;
 
 use crate::support::wire::Http;
-use crate::support::{Plan, world};
+use crate::support::{Plan, algorithms, world};
 
 #[tokio::test]
 async fn neg_001_no_credentials_at_all() {
@@ -186,13 +186,14 @@ async fn neg_023_and_024_and_026_other_places() {
 #[tokio::test]
 async fn neg_025_a_folded_field_line_is_not_http() {
     let world = world().await;
-    let message = world.good().message();
-    let text =
-        String::from_utf8(message.to_bytes()).unwrap().replace("Authorization: DPoP ", "Authorization: DPoP\r\n ");
-    let before = world.refusals("none", Reason::MessageMalformed);
-    let answer = world.dialer.send_bytes(text.as_bytes(), false).await.unwrap();
-    assert_eq!((answer.status, world.upstream.count()), (400, 0));
-    assert_eq!(world.refusals("none", Reason::MessageMalformed), before + 1);
+    for (whole, folded) in [("Authorization: DPoP ", "Authorization: DPoP\r\n "), ("DPoP: ", "DPoP:\r\n\t")] {
+        let text = String::from_utf8(world.good().message().to_bytes()).unwrap();
+        assert!(text.contains(whole));
+        let before = world.refusals("none", Reason::MessageMalformed);
+        let answer = world.dialer.send_bytes(text.replace(whole, folded).as_bytes(), false).await.unwrap();
+        assert_eq!((answer.status, world.upstream.count()), (400, 0), "{folded:?}");
+        assert_eq!(world.refusals("none", Reason::MessageMalformed), before + 1, "{folded:?}");
+    }
     world.passes(&world.good()).await;
 }
 
@@ -206,6 +207,22 @@ async fn neg_027_an_unbound_token_under_the_dpop_scheme() {
 async fn neg_028_an_unbound_bearer_token() {
     let world = world().await;
     world.refuses(Reason::TokenUnbound, &world.good().no_claim("cnf").scheme("Bearer").no_proof()).await;
+}
+
+#[tokio::test]
+async fn shp_02_a_challenge_lists_the_algorithms_that_are_configured() {
+    let rules = |names: &[&str]| keybound::verify::ProofRules { algorithms: algorithms(names), ..Default::default() };
+    for (proofs, algs) in [
+        (keybound::verify::ProofRules::default(), "ES256 PS256 EdDSA Ed25519"),
+        (rules(&["ES384", "ES256"]), "ES384 ES256"),
+    ] {
+        let world = Plan { proofs, ..Plan::default() }.start().await;
+        let anonymous = world.good().no_proof().authorization(&[]);
+        let answer = anonymous.send(Http::One).await;
+        assert_eq!(answer.all("www-authenticate"), [format!("DPoP algs=\"{algs}\"")]);
+        let answer = world.good().no_proof().send(Http::Two).await;
+        assert!(answer.header("www-authenticate").unwrap().ends_with(&format!(", algs=\"{algs}\"")), "{answer:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The published vectors of `conformance.md` section 4.
+//! Vectors that the RFCs and other projects publish.
 
 use http::HeaderValue;
 use keybound::refusal::Reason;
@@ -117,4 +117,37 @@ fn published_certificate_thumbprints() {
     };
     let rfc8705 = "MIIBBjCBrAIBAjAKBggqhkjOPQQDAjAPMQ0wCwYDVQQDDARtdGxzMB4XDTE4MTAxODEyMzcwOVoXDTIyMDUwMjEyMzcwOVowDzENMAsGA1UEAwwEbXRsczBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABNcnyxwqV6hY8QnhxxzFQ03C7HKW9OylMbnQZjjJ/Au08/coZwxS7LfA4vOLS9WuneIXhbGGWvsDSb0tH6IxLm8wCgYIKoZIzj0EAwIDSQAwRgIhAP0RC1E+vwJD/D1AGHGzuri+hlV/PpQEKTWUVeORWz83AiEA5x2eXZOVbUlJSGQgjwD5vaUaKlLR50Q2DmFfQj1L+SY=";
     assert_eq!(x5t(rfc8705), "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0");
+    let rfc9440 = "MIIBqDCCAU6gAwIBAgIBBzAKBggqhkjOPQQDAjA6MRswGQYDVQQKDBJMZXQncyBBdXRoZW50aWNhdGUxGzAZBgNVBAMMEkxBIEludGVybWVkaWF0ZSBDQTAeFw0yMDAxMTQyMjU1MzNaFw0yMTAxMjMyMjU1MzNaMA0xCzAJBgNVBAMMAkJDMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE8YnXXfaUgmnMtOXU/IncWalRhebrXmckC8vdgJ1p5Be5F/3YC8OthxM4+k1M6aEAEFcGzkJiNy6J84y7uzo9M6NyMHAwCQYDVR0TBAIwADAfBgNVHSMEGDAWgBRm3WjLa38lbEYCuiCPct0ZaSED2DAOBgNVHQ8BAf8EBAMCBsAwEwYDVR0lBAwwCgYIKwYBBQUHAwIwHQYDVR0RAQH/BBMwEYEPYmRjQGV4YW1wbGUuY29tMAoGCCqGSM49BAMCA0gAMEUCIBHda/r1vaL6G3VliL4/Di6YK0Q6bMjeSkC3dFCOOB8TAiEAx/kHSB4urmiZ0NX5r5XarmPk0wmuydBVoU4hBVZ1yhk=";
+    assert_eq!(x5t(rfc9440), "v68ffgcPn6jdYpBfFY2nP4ShE2Yk-6_Mk5PI9yh6aes");
+}
+
+#[test]
+fn a_hash_in_hex_is_the_same_bytes_and_no_thumbprint() {
+    let hex = "9a0c3570ac7392bee14a408ecb38978852a86d38cbc087feeeeaab2c9a07b9f1";
+    let bytes: [u8; 32] = base64url::decode_array("mgw1cKxzkr7hSkCOyziXiFKobTjLwIf-7uqrLJoHufE").unwrap();
+    assert_eq!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>(), hex);
+    assert_eq!(base64url::decode_array::<32>(hex), None);
+}
+
+#[test]
+fn other_computations_over_the_published_key_and_certificate_are_not_theirs() {
+    // F-JKT-bad1, F-JKT-bad2, F-JKT-hex; then F-C1-bad: padded, hex, SHA-1, over the key, over the PEM text.
+    for bad in [
+        "n_P-LqPOv0qzz9DAZza2dAj7gtEE0kaQi0TEAzvQbCI",
+        "d5TsmEfvt1SS8zJU_s71Rmn3B-OTgkBmcZxQZJnDwok",
+        "d1970e08e459358cbe0d6a6aab7d236722461d33747761e0941577ba282e0382",
+    ] {
+        let bad = base64url::decode_array(bad).map(Thumbprint);
+        assert!(bad.is_none_or(|bad| bad != jkt(JKT)));
+    }
+    let x5t = base64url::decode_array::<32>("A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0").unwrap();
+    for bad in [
+        "A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0=",
+        "0380ed2f626650c840b2f263e6d2b29fae12ab39ae5db32b25ad27efad72e6fd",
+        "T8Qp8fPmVYqb9iHyzQUaAbxBedY",
+        "Wfn777VsDXE-cW3Wvzm7CuMw6D6h15KRhVqq3o80H48",
+        "RZUyid0cUQWEONv2uroCiSi6CqAXdVZueQmkxBeJ0gc",
+    ] {
+        assert_ne!(base64url::decode_array(bad), Some(x5t), "{bad}");
+    }
 }

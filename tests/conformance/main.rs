@@ -1,4 +1,4 @@
-//! `conformance.md` as tests. Every test that stands for numbered cases begins its name with them: `neg_042_…`,
+//! The conformance checklist as tests. Every test that stands for numbered cases begins its name with them: `neg_042_…`,
 //! `pos_07_…`; `README.md` beside this file maps all numbers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on must fail")]

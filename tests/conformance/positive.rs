@@ -103,7 +103,7 @@ async fn pos_60_parameters_that_only_look_like_tokens() {
 }
 
 #[tokio::test]
-async fn pos_61_what_the_upstream_sees() {
+async fn pos_61_and_neg_250_what_the_upstream_sees() {
     let mut plan = Plan::mtls();
     plan.forward.claims = vec![("x-auth-subject".parse().unwrap(), "sub".to_owned())];
     plan.forward.headers = vec![("x-gateway".parse().unwrap(), "keybound".parse().unwrap())];
@@ -167,6 +167,21 @@ async fn pos_61_what_the_upstream_sees() {
     ] {
         assert_eq!(seen.header(gone), None, "{gone}");
     }
+}
+
+#[tokio::test]
+async fn neg_250_no_claim_leaves_no_room_for_a_lie() {
+    let mut plan = Plan::default();
+    plan.forward.claims = vec![("x-auth-tenant".parse().unwrap(), "tenant".to_owned())];
+    let world = plan.start().await;
+    let spoofed = || world.good().header("X-Auth-Tenant", "mine").header("X_AUTH_TENANT", "mine");
+    for absent in [spoofed(), spoofed().claim("tenant", serde_json::Value::Null), spoofed().claim("tenant", "a\r\nb")] {
+        world.passes_over(Http::One, &absent).await;
+        let seen = world.upstream.last();
+        assert_eq!((seen.header("x-auth-tenant"), seen.header("x_auth_tenant")), (None, None));
+    }
+    world.passes_over(Http::Two, &spoofed().claim("tenant", "blue")).await;
+    assert_eq!(world.upstream.last().all("x-auth-tenant"), ["blue"]);
 }
 
 #[tokio::test]

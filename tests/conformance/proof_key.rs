@@ -60,6 +60,10 @@ async fn neg_066_crv() {
     let p384 = Shot::dpop(&world, &Arc::new(Key::new("ES384"))).proof_header("alg", "ES256");
     world.refuses(Reason::ProofKey, &p384).await;
     world.refuses(Reason::ProofKey, &world.good().proof_header("alg", "ES384")).await;
+    let edwards = Arc::new(Key::new("EdDSA"));
+    for crv in ["X25519", "Ed448", "P-256"] {
+        world.refuses(Reason::ProofKey, &Shot::dpop(&world, &edwards).jwk("crv", crv)).await;
+    }
 }
 
 #[tokio::test]

@@ -87,15 +87,31 @@ async fn neg_085_to_097_and_105_another_uri() {
 }
 
 #[tokio::test]
-async fn neg_092_reserved_characters_are_not_decoded() {
+async fn neg_089_and_092_and_093_and_095_another_uri_was_asked_for() {
     let world = world().await;
     for (target, htu) in [
+        ("/a/", "https://rs.example/a"),
         ("/a%40b", "https://rs.example/a@b"),
         ("/a@b", "https://rs.example/a%40b"),
         ("/a%3Ab", "https://rs.example/a:b"),
+        ("/a/b", "https://rs.example/a%2Fb"),
+        ("/%2561", "https://rs.example/a"),
+        ("/%2561", "https://rs.example/%61"),
+        ("/a//b", "https://rs.example/a/b"),
     ] {
         world.refuses(Reason::ProofTarget, &world.good().target(target).proof_claim("htu", htu)).await;
     }
+}
+
+#[tokio::test]
+async fn neg_096_other_spellings_of_an_address() {
+    let world = world().await;
+    let asked = || world.good().with(|shot| shot.host = Some("127.0.0.1".to_owned()));
+    let htu = |host: &str| format!("https://{host}/api/item");
+    for host in ["2130706433", "0x7f.0.0.1", "0x7f000001", "0177.0.0.1", "127.1", "[::ffff:127.0.0.1]", "localhost"] {
+        world.refuses(Reason::ProofTarget, &asked().proof_claim("htu", htu(host))).await;
+    }
+    world.passes(&asked().proof_claim("htu", htu("127.0.0.1"))).await;
 }
 
 #[tokio::test]
@@ -141,6 +157,7 @@ async fn neg_103_an_endless_htu() {
 async fn neg_110_to_112_iat_missing_or_no_date() {
     let world = world().await;
     world.refuses(Reason::ProofClaims, &world.good().no_proof_claim("iat")).await;
+    world.refuses(Reason::ProofClaims, &world.good().no_proof_claim("iat").proof_claim("nonce", "n")).await;
     let now = world.now();
     for iat in [
         json!(now.to_string()),
@@ -246,10 +263,16 @@ async fn neg_136_ath_of_another_token_of_the_same_key() {
 #[tokio::test]
 async fn neg_137_and_139_other_spellings_of_ath() {
     let world = world().await;
-    let frozen = world.good().frozen();
-    let token = frozen.token_text();
-    let hash = Sha256::digest(token.as_bytes());
-    let right = b64(hash);
+    // One whose hash looks different in the other alphabet.
+    let (token, hash, right) = loop {
+        let token = world.good().claim("jti", crate::support::mint::jti()).token_text();
+        let hash = Sha256::digest(token.as_bytes());
+        let right = b64(hash);
+        if right.contains(['-', '_']) {
+            break (token, hash, right);
+        }
+    };
+    let sha1 = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, token.as_bytes());
     assert!(TokenHash::of(&token).is_spelled(&right));
     let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
     // 43 characters carry 258 bits: the last two are nothing, and four last characters decode to the same hash.
@@ -260,7 +283,9 @@ async fn neg_137_and_139_other_spellings_of_ath() {
     let spellings = [
         hex,
         format!("{right}="),
+        right.replace('-', "+").replace('_', "/"),
         stray,
+        b64(sha1),
         b64(Sha512::digest(token.as_bytes())),
         b64(Sha256::digest(payload)),
         b64(Sha256::digest(format!("DPoP {token}").as_bytes())),

@@ -243,6 +243,16 @@ async fn neg_253_a_client_that_goes_away_has_spent_its_proof() {
 }
 
 #[tokio::test]
+async fn pos_63_an_upstream_that_hangs_up_between_requests() {
+    // It says nothing of closing, so that each next request may meet a connection that is no more.
+    let world = world_before(canned(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await).await;
+    for sent in 1..=15 {
+        assert_eq!(world.good().send(Http::One).await.status, 200);
+        assert_eq!(world.spent(), sent, "each proof was spent once, however often its request was sent");
+    }
+}
+
+#[tokio::test]
 async fn kept_connections_to_the_upstream_are_used_again() {
     let world = world().await;
     for _ in 0..20 {
@@ -264,7 +274,7 @@ async fn a_plain_listener_serves_both_versions_behind_a_terminator() {
 }
 
 #[tokio::test]
-async fn keys_that_were_never_loaded_are_503() {
+async fn neg_186_keys_that_were_never_loaded_are_503() {
     let keys = Some(keybound::keys::KeySource::File("/nonexistent/jwks.json".into()));
     let world = Plan { keys, wait: false, ..Plan::default() }.start().await;
     let answer = world.good().send(Http::One).await;

@@ -140,9 +140,24 @@ async fn neg_132_spent_whatever_the_upstream_answers() {
 }
 
 #[tokio::test]
+async fn neg_132_spent_even_if_no_upstream_answers() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    for (upstream, code) in [(silent.local_addr().unwrap(), 504), (gone, 502)] {
+        let plan = Plan { upstream: Some(upstream), response_timeout: Duration::from_millis(200), ..Plan::default() };
+        let world = plan.start().await;
+        let shot = world.good().frozen();
+        assert_eq!(status(&shot).await, code);
+        assert_eq!(status(&shot).await, 401);
+        assert_eq!((world.spent(), world.refusals("api", Reason::ProofReplayed)), (1, 1));
+    }
+}
+
+#[tokio::test]
 async fn neg_134_the_same_proof_on_another_stream() {
     let world = world().await;
-    let message = world.good().frozen().message();
+    let shot = world.good().frozen();
+    let (message, elsewhere) = (shot.message(), shot.clone().target_only("/api/other").message());
     let stream = world.dialer.connect(Http::Two).await.unwrap();
     let io = hyper_util::rt::TokioIo::new(stream);
     let (mut sender, connection) =
@@ -150,7 +165,9 @@ async fn neg_134_the_same_proof_on_another_stream() {
     let task = tokio::spawn(connection);
     assert_eq!(crate::support::wire::h2_exchange(&mut sender, &message).await.unwrap().status, 200);
     assert_eq!(crate::support::wire::h2_exchange(&mut sender, &message).await.unwrap().status, 401);
+    assert_eq!(crate::support::wire::h2_exchange(&mut sender, &elsewhere).await.unwrap().status, 401);
     assert_eq!((world.upstream.count(), world.refusals("api", Reason::ProofReplayed)), (1, 1));
+    assert_eq!(world.refusals("api", Reason::ProofTarget), 1);
     task.abort();
 }
 

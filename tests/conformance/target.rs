@@ -3,15 +3,24 @@
 use keybound::refusal::Reason;
 use keybound::routes::Match;
 
+use crate::support::frames::{self, Fields, Outcome};
 use crate::support::wire::Http;
-use crate::support::{HOST, Plan, world};
+use crate::support::{HOST, Plan, World, server_certificate, world};
 
 #[tokio::test]
 async fn neg_099_and_240_a_host_that_is_none() {
     let world = world().await;
-    for host in
-        ["rs.example/other?", "rs.example#", "user@rs.example", "rs.example:0443", "a,b", "", ":443", "rs..example"]
-    {
+    for host in [
+        "rs.example/other?",
+        "rs.example#",
+        "user@rs.example",
+        "rs example",
+        "rs.example:0443",
+        "a,b",
+        "",
+        ":443",
+        "rs..example",
+    ] {
         let shot = world.good().with(|shot| shot.host = Some(host.to_owned()));
         world.refuses_over(Http::One, Reason::HostInvalid, &shot).await;
     }
@@ -22,12 +31,13 @@ async fn neg_099_and_240_a_host_that_is_none() {
 }
 
 #[tokio::test]
-async fn neg_242_an_authority_and_another_host() {
+async fn neg_242_and_pos_49_an_authority_and_a_host() {
     let world = world().await;
     world.refuses_over(Http::Two, Reason::HostInvalid, &world.good().header("Host", "other.example")).await;
-    // POS-49
-    world.passes_over(Http::Two, &world.good().header("Host", HOST)).await;
-    assert_eq!(world.upstream.last().all("host"), [HOST]);
+    for shot in [world.good(), world.good().header("Host", HOST)] {
+        world.passes_over(Http::Two, &shot).await;
+        assert_eq!(world.upstream.last().all("host"), [HOST]);
+    }
 }
 
 #[tokio::test]
@@ -56,6 +66,86 @@ async fn neg_100_and_101_paths_that_could_be_read_otherwise() {
         world.refuses_over(Http::Two, Reason::TargetInvalid, &world.good().target(target)).await;
     }
     world.refuses_over(Http::One, Reason::TargetInvalid, &world.good().with(|shot| shot.target = "*".to_owned())).await;
+}
+
+/// Sends what no library would. It is refused for this reason, if any handler hears of it at all, and the
+/// world is as before.
+async fn refuses_frames(world: &World, reason: Option<Reason>, fields: Fields) {
+    let before = reason.map(|reason| world.refusals("none", reason));
+    let (seen, spent) = (world.upstream.count(), world.spent());
+    let outcome = frames::send(&world.dialer, &fields).await.unwrap();
+    let context = frames::shown(&fields);
+    assert_eq!(outcome == Outcome::Answered, reason.is_some(), "{outcome:?} {context}");
+    assert_eq!(reason.map(|reason| world.refusals("none", reason)), before.map(|count| count + 1), "{context}");
+    assert_eq!((world.upstream.count(), world.spent()), (seen, spent), "{context}");
+    world.passes_over(Http::Two, &world.good()).await;
+}
+
+#[tokio::test]
+async fn neg_100_targets_that_only_frames_can_carry() {
+    let world = world().await;
+    let good = || frames::fields(&world.good().message());
+    assert_eq!(frames::send(&world.dialer, &good()).await.unwrap(), Outcome::Answered);
+    assert_eq!(world.upstream.count(), 1, "an honest request made of frames passes");
+    for path in ["//rs.example/api/item", "*", "/api\\item"] {
+        refuses_frames(&world, Some(Reason::TargetInvalid), frames::with(good(), ":path", Some(path.as_bytes()))).await;
+    }
+    for path in ["", "api/item", "https://rs.example/api/item", "/api/ item", "/api/\u{7f}"] {
+        refuses_frames(&world, None, frames::with(good(), ":path", Some(path.as_bytes()))).await;
+    }
+}
+
+#[tokio::test]
+async fn neg_100_a_fragment_is_cut_before_anyone_reads_it() {
+    let world = world().await;
+    let target = "/api/item?q=1#/../admin";
+    world.passes_over(Http::One, &world.good().target_only(target)).await;
+    assert_eq!(world.upstream.last().target, "/api/item?q=1");
+    let fields = frames::with(frames::fields(&world.good().message()), ":path", Some(target.as_bytes()));
+    assert_eq!(frames::send(&world.dialer, &fields).await.unwrap(), Outcome::Answered);
+    assert_eq!((world.upstream.count(), world.upstream.last().target.as_str()), (2, "/api/item?q=1"));
+}
+
+#[tokio::test]
+async fn neg_243_no_authority_at_all() {
+    let world = world().await;
+    let fields = frames::with(frames::fields(&world.good().message()), ":authority", None);
+    refuses_frames(&world, Some(Reason::HostInvalid), fields.clone()).await;
+    refuses_frames(&world, Some(Reason::HostInvalid), frames::with(fields, "host", Some(b""))).await;
+}
+
+#[tokio::test]
+async fn neg_246_and_247_connect_over_http2() {
+    let world = world().await;
+    let shot = world.good().method("CONNECT");
+    let fields = frames::fields(&shot.message());
+    let plain = frames::with(frames::with(fields.clone(), ":path", None), ":scheme", None);
+    refuses_frames(&world, Some(Reason::MethodNotServed), plain).await;
+    // RFC 8441 §4: nobody told the client that it may.
+    refuses_frames(&world, None, frames::with(fields, ":protocol", Some(b"websocket"))).await;
+}
+
+#[tokio::test]
+async fn neg_254_bytes_that_end_a_field_line() {
+    let world = world().await;
+    for value in [&b"a\r\nX-Admin: 1"[..], b"a\nb", b"a\rb", b"a\0b"] {
+        for name in ["x-custom", "authorization", "dpop", ":path"] {
+            let fields = frames::fields(&world.good().message());
+            refuses_frames(&world, None, frames::with(fields, name, Some(value))).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn neg_224_an_authority_of_another_certificate() {
+    let plan = Plan { more_certificates: vec![server_certificate(&["other.example"])], ..Plan::default() };
+    let world = plan.start().await;
+    let htu = "https://other.example/api/item";
+    let shot = world.good().with(|shot| shot.host = Some("other.example".to_owned())).proof_claim("htu", htu);
+    world.refuses(Reason::AuthorityMisdirected, &shot).await;
+    // The same request over a connection that asked for that name.
+    let dialer = crate::support::wire::Dialer { server_name: "other.example".to_owned(), ..world.dialer.clone() };
+    world.passes(&shot.dial(dialer)).await;
 }
 
 #[tokio::test]
@@ -130,6 +220,27 @@ async fn neg_245_two_framings_are_read_as_one_and_the_connection_ends() {
 }
 
 #[tokio::test]
+async fn neg_245_chunks_that_could_be_read_otherwise() {
+    let world = world().await;
+    for body in [
+        "-1\r\nabc\r\n0\r\n\r\n".to_owned(),
+        "0x3\r\nabc\r\n0\r\n\r\n".to_owned(),
+        "FFFFFFFFFFFFFFFFF\r\nabc\r\n0\r\n\r\n".to_owned(),
+        "3\r\nabcdef\r\n0\r\n\r\n".to_owned(),
+        "3;a\nb\r\nabc\r\n0\r\n\r\n".to_owned(),
+        format!("3;{}\r\nabc\r\n0\r\n\r\n", "a".repeat(20_000)),
+    ] {
+        let message = world.good().method("POST").header("Transfer-Encoding", "chunked").message();
+        let bytes = [message.to_bytes(), body.clone().into_bytes()].concat();
+        let before = world.refusals("api", Reason::MessageMalformed);
+        let answer = world.dialer.send_bytes(&bytes, false).await.unwrap();
+        assert_eq!((answer.status, world.refusals("api", Reason::MessageMalformed)), (400, before + 1), "{body:.40}");
+        assert_eq!(answer.header("connection"), Some("close"), "{body:.40}");
+    }
+    world.passes(&world.good()).await;
+}
+
+#[tokio::test]
 async fn neg_246_methods_that_a_gateway_does_not_serve() {
     let world = world().await;
     let answer = world.refuses_over(Http::One, Reason::MethodNotServed, &world.good().method("TRACE")).await;
@@ -169,7 +280,7 @@ async fn neg_249_headers_over_the_limit() {
 }
 
 #[tokio::test]
-async fn pos_07_to_15_equal_by_rfc_3986() {
+async fn pos_07_and_08_and_11_to_15_equal_by_rfc_3986() {
     let world = world().await;
     for htu in [
         "https://rs.example/api/item?q=1#frag",
@@ -194,6 +305,10 @@ async fn pos_07_to_15_equal_by_rfc_3986() {
     ] {
         world.passes(&world.good().target(target).proof_claim("htu", htu)).await;
     }
+    // The other way round: only an absolute-form target can have no path.
+    let bare = world.good().target("/").with(|shot| shot.target = "https://rs.example".to_owned());
+    world.passes_over(Http::One, &bare).await;
+    assert_eq!(world.upstream.last().target, "/");
 }
 
 #[tokio::test]

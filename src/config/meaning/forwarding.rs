@@ -27,6 +27,7 @@ const RESERVED: &[&str] = &[
     "transfer-encoding",
     "upgrade",
     "via",
+    "x-request-id",
 ];
 
 pub fn forwarding(

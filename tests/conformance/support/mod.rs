@@ -4,6 +4,7 @@
 //! refused for one reason, is answered by the catalogue, is counted once, reaches nobody and spends nothing; and
 //! the good request still passes.
 
+pub mod frames;
 pub mod keys;
 pub mod mint;
 pub mod shape;
@@ -55,6 +56,8 @@ pub struct Plan {
     pub public_url: Option<&'static str>,
     pub tls: bool,
     pub client_certificates: bool,
+    /// Server certificates beside the one for [`HOST`].
+    pub more_certificates: Vec<ServerCertificate>,
     /// Routes before the baseline's; upstream 0 is the recorder.
     pub routes_before: Vec<Route>,
     pub matches: Match,
@@ -81,6 +84,7 @@ impl Default for Plan {
             public_url: None,
             tls: true,
             client_certificates: false,
+            more_certificates: Vec::new(),
             routes_before: Vec::new(),
             matches: Match::default(),
             jwks: None,
@@ -302,8 +306,9 @@ impl World {
 }
 
 fn settings(plan: Plan, upstream: std::net::SocketAddr, jwks_file: &std::path::Path) -> Settings {
+    let own = server_certificate(&[HOST, "localhost", "*.rs.example"]);
     let tls = plan.tls.then(|| TlsSettings {
-        certificates: vec![Arc::new(server_certificate(&[HOST, "localhost", "*.rs.example"]))],
+        certificates: std::iter::once(own).chain(plan.more_certificates).map(Arc::new).collect(),
         only_tls13: false,
         client_certificates: if plan.client_certificates {
             ClientCertificates::Request(ClientTrust::Any)

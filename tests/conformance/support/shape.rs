@@ -1,4 +1,4 @@
-//! What every refusal must look like (`conformance.md` 1.1 and 3.16), written from the catalogue and not from the
+//! What every refusal must look like (SHP-01 to SHP-11), written from the catalogue and not from the
 //! code.
 
 use keybound::refusal::{Answer as Kind, Reason};
@@ -111,6 +111,8 @@ pub fn assert_refusal(answer: &Answer, reason: Reason, shot: &Shot) {
         assert!(body["request_id"].is_string(), "{context}");
     }
     let all = format!("{:?} {}", answer.headers, answer.text());
-    assert!(!shot.leaks_into(&all), "SHP-07: a token or proof came back: {context}");
+    assert!(!shot.leaks_into(&all), "SHP-07: a token came back: {context}");
+    // How every JWS header begins: `{"` in base64url.
+    assert!(!all.contains("eyJ"), "SHP-07: a proof came back: {context}");
     assert!(!all.contains("alice") && !all.contains("as.example"), "SHP-07: a claim came back: {context}");
 }
