@@ -10,7 +10,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::egress::OwnFields;
+use super::reserved::OwnFields;
 
 /// What a body did so far; shared between the body and whoever waits for the response.
 #[derive(Debug, Default)]

@@ -6,6 +6,7 @@
 
 mod body;
 mod egress;
+mod reserved;
 mod settings;
 mod upgrade;
 mod upstream;
@@ -20,7 +21,8 @@ use crate::authorize::Authorized;
 use crate::refusal::{Reason, Refusal};
 
 pub use body::RequestBody;
-pub use egress::{Egress, OwnFields};
+pub use egress::Egress;
+pub use reserved::OwnFields;
 pub use settings::UpstreamSettings;
 pub use upstream::{Upstream, UpstreamError};
 
