@@ -14,9 +14,10 @@ demo: ## Play the stories on loopback; ARGS=--serve leaves it running
 test: tools ## Install what the tests need, then run all of them
 	cargo test --locked
 
-check: tools ## Formatting, lints, licenses, advisories and the direction of imports
+check: tools ## Formatting, lints, documentation, licenses, advisories and the direction of imports
 	cargo fmt --check
 	cargo clippy --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --quiet
 	cargo fetch --locked
 	cargo deny --locked $(deny) check
 	cargo test --locked --test house

@@ -113,6 +113,7 @@ impl Server {
             background: Vec::new(),
             gateway,
         };
+        server.gateway.metrics().expect_handshakes(&Handshake::ALL);
         server.start_background();
         let expiries = server.expiries(&listeners);
         server.run_admin(admin, expiries);

@@ -77,6 +77,9 @@ pub enum Handshake<'a> {
 }
 
 impl Handshake<'_> {
+    /// Every id.
+    pub const ALL: [&'static str; 3] = ["ok", "timeout", "failed"];
+
     /// The stable id: a metric label.
     pub const fn as_str(&self) -> &'static str {
         match self {

@@ -88,6 +88,10 @@ impl Gateway {
         let metrics = Arc::new(Metrics::new(&route_names, &upstream_names)?);
         let events: Arc<dyn KeyEvents> = Arc::new(CountRefreshes(Arc::clone(&metrics)));
         let issuers = Issuers::new(std::mem::take(&mut settings.issuers), &clock, &events)?;
+        for issuer in issuers.iter() {
+            let results = RefreshResult::ALL.iter().map(|result| result.label());
+            metrics.expect_refreshes(&issuer.rules().issuer, results);
+        }
         let own = OwnFields::of(routes.iter().map(|route| &**route));
         let started = clock.now();
         let mut prefix = [0; 8];

@@ -97,7 +97,12 @@ impl Metrics {
     pub fn new(routes: &[&str], upstreams: &[&str]) -> prometheus::Result<Self> {
         let registry = Registry::new();
         let r = &registry;
-        let requests = counters(r, "requests_total", "Requests answered.", &["route", "decision", "binding", "code"])?;
+        let requests = counters(
+            r,
+            "requests_total",
+            "Requests, answered or given up by their client (code 499).",
+            &["route", "decision", "binding", "code"],
+        )?;
         let refusals =
             counters(r, "refusals_total", "Requests not forwarded or not answered, by reason.", &["route", "reason"])?;
         let durations = histograms(
@@ -230,6 +235,20 @@ impl Metrics {
     pub fn upstream_answered(&self, upstream: usize, after: Duration) {
         if let Some(histogram) = self.upstreams.get(upstream) {
             histogram.observe(after.as_secs_f64());
+        }
+    }
+
+    /// Makes the series of these handshake results exist, so that a rate sees the first of them.
+    pub fn expect_handshakes(&self, results: &[&str]) {
+        for result in results {
+            let _ = self.handshakes.with_label_values(&[*result]);
+        }
+    }
+
+    /// The same for an issuer's refreshes.
+    pub fn expect_refreshes(&self, issuer: &str, results: impl IntoIterator<Item = &'static str>) {
+        for result in results {
+            let _ = self.jwks_refreshes.with_label_values(&[issuer, result]);
         }
     }
 

@@ -1,0 +1,141 @@
+//! The binary as a child process: its lines as they come, its end, and signals to it.
+
+use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use serde_json::Value;
+use tokio::sync::watch;
+
+use crate::in_time;
+
+/// Ends with this value, by its own process id.
+pub struct Program {
+    child: Child,
+    said: Arc<Mutex<Said>>,
+    /// How many lines were said, and how many streams are still open.
+    news: watch::Receiver<(usize, usize)>,
+}
+
+#[derive(Default, Clone)]
+struct Said {
+    out: Vec<String>,
+    err: Vec<String>,
+}
+
+/// What a program left when it was done.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Program {
+    pub fn start(folder: &Path, arguments: &[impl AsRef<OsStr>], environment: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keybound"));
+        command.current_dir(folder).env_remove("KEYBOUND_TOKEN").args(arguments).envs(environment.iter().copied());
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let said = Arc::<Mutex<Said>>::default();
+        let (sender, news) = watch::channel((0, 2));
+        let sender = Arc::new(sender);
+        listen(child.stdout.take().unwrap(), &said, &sender, |said| &mut said.out);
+        listen(child.stderr.take().unwrap(), &said, &sender, |said| &mut said.err);
+        Self { child, said, news }
+    }
+
+    /// The first log line that this fits, from the beginning; waits for it.
+    pub async fn line(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let mut news = self.news.clone();
+        let wait = async {
+            loop {
+                let open = news.borrow_and_update().1;
+                if let Some(line) = self.lines().into_iter().find(&fits) {
+                    return line;
+                }
+                assert!(open > 0, "it ended without: {what}\n{}", self.everything());
+                let _ = news.changed().await;
+            }
+        };
+        match tokio::time::timeout(crate::PATIENCE, wait).await {
+            Ok(line) => line,
+            Err(_) => panic!("never said: {what}\n{}", self.everything()),
+        }
+    }
+
+    /// The line with this message.
+    pub async fn says(&self, message: &str) -> Value {
+        self.line(message, |line| line["message"] == message).await
+    }
+
+    /// All log lines so far. Whatever is on standard output must be one.
+    pub fn lines(&self) -> Vec<Value> {
+        let parse = |line: &String| serde_json::from_str(line).unwrap_or_else(|_| panic!("not a JSON line: {line}"));
+        self.said.lock().unwrap().out.iter().map(parse).collect()
+    }
+
+    /// Standard output and standard error so far.
+    pub fn everything(&self) -> String {
+        let said = self.said.lock().unwrap().clone();
+        [said.out, said.err].concat().join("\n")
+    }
+
+    pub fn signal(&self, name: &str) {
+        // Not reaped before `ended` or `drop`, so that the number is still this child's.
+        let kill = format!("kill -{name} {}", self.child.id());
+        let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
+        assert!(status.success(), "{kill}");
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn ended(mut self) -> Ended {
+        let mut news = self.news.clone();
+        let closed = tokio::time::timeout(crate::PATIENCE, news.wait_for(|(_, open)| *open == 0)).await;
+        assert!(closed.is_ok(), "still running:\n{}", self.everything());
+        let status = self.child.wait().unwrap();
+        let said = self.said.lock().unwrap().clone();
+        let (out, err) = (said.out.join("\n"), said.err.join("\n"));
+        assert!(!err.contains("panicked"), "{err}");
+        let code = status.code().unwrap_or_else(|| panic!("it was killed: {status}\n{err}"));
+        Ended { code, out, err }
+    }
+
+    /// Runs to its end.
+    pub async fn run(folder: &Path, arguments: &[impl AsRef<OsStr>]) -> Ended {
+        Self::run_with(folder, arguments, &[]).await
+    }
+
+    pub async fn run_with(folder: &Path, arguments: &[impl AsRef<OsStr>], environment: &[(&str, &str)]) -> Ended {
+        in_time("the end of a command", Self::start(folder, arguments, environment).ended()).await
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn listen(
+    stream: impl Read + Send + 'static,
+    said: &Arc<Mutex<Said>>,
+    news: &Arc<watch::Sender<(usize, usize)>>,
+    side: fn(&mut Said) -> &mut Vec<String>,
+) {
+    let (said, news) = (Arc::clone(said), Arc::clone(news));
+    thread::spawn(move || {
+        let mut reader = BufReader::new(stream);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+            side(&mut said.lock().unwrap()).push(String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned());
+            line.clear();
+            news.send_modify(|(lines, _)| *lines += 1);
+        }
+        news.send_modify(|(_, open)| *open -= 1);
+    });
+}

@@ -1,0 +1,257 @@
+//! What a test plays on: files, an issuer, an API, and the gateway between them as a process.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use keybound::clock::{Clock as _, SystemClock};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::api::Api;
+use crate::in_time;
+use crate::issuer::{IssuerServer, Mood};
+use crate::process::Program;
+use crate::samples::Scrape;
+use crate::support::keys::Key;
+use crate::support::mint::{self, Jws};
+use crate::support::wire::{Answer, Dialer, Http, Message, Stream, client_tls};
+use crate::support::{AUDIENCE, HOST, ISSUER, Identity, jwks_of};
+
+/// An address where nobody listens.
+const NOWHERE: &str = "127.0.0.1:1";
+
+pub struct Stage {
+    pub folder: TempDir,
+    pub issuer: IssuerServer,
+    pub api: Api,
+    /// `k1` of the issuer.
+    pub issuer_key: Arc<Key>,
+    /// The client's.
+    pub key: Arc<Key>,
+}
+
+/// A configuration file in the making: pieces of YAML.
+pub struct Configuration {
+    pub listener: String,
+    pub tls: String,
+    pub admin: String,
+    pub keys: String,
+    pub routes: String,
+    pub limits: String,
+    pub telemetry: String,
+}
+
+impl Configuration {
+    pub fn text(&self) -> String {
+        let Self { listener, tls, admin, keys, routes, limits, telemetry } = self;
+        format!(
+            "
+listeners: [{{ address: '{listener}', tls: {tls} }}]
+issuers: [{{ issuer: '{ISSUER}', audiences: ['{AUDIENCE}'], keys: {keys} }}]
+replay: {{ store: memory }}
+routes: {routes}
+limits: {limits}
+admin: {{ address: '{admin}' }}
+telemetry: {telemetry}
+"
+        )
+    }
+}
+
+impl Stage {
+    pub async fn set() -> Self {
+        let issuer_key = Arc::new(Key::es256());
+        let issuer = IssuerServer::start(Mood::Publishes(jwks_of(&[("k1", &issuer_key)]))).await;
+        let folder = tempfile::tempdir().unwrap();
+        let names = [HOST, "localhost", "127.0.0.1"].map(str::to_owned);
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        fs::write(folder.path().join("server.pem"), made.cert.pem()).unwrap();
+        fs::write(folder.path().join("server.key"), made.signing_key.serialize_pem()).unwrap();
+        Self { folder, issuer, api: Api::start().await, issuer_key, key: Arc::new(Key::es256()) }
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn configuration(&self) -> Configuration {
+        let api = self.api.address;
+        let route = |name: &str, upstream: &str, more: &str| {
+            format!("\n  - {{ name: {name}, match: {{ path_prefix: /{name} }}, upstream: 'http://{upstream}'{more} }}")
+        };
+        let mut routes = route("api", &api.to_string(), "");
+        routes += &route("admin-api", &api.to_string(), ", access: { scopes: [admin] }");
+        routes += &route("down", NOWHERE, "");
+        routes += &route("open", &api.to_string(), ", access: { mode: public }");
+        Configuration {
+            listener: "127.0.0.1:0".to_owned(),
+            tls: "{ certificate_file: server.pem, key_file: server.key, client_certificates: { mode: request } }"
+                .to_owned(),
+            admin: "127.0.0.1:0".to_owned(),
+            keys: format!("{{ jwks_uri: '{}' }}", self.issuer.jwks_uri()),
+            routes,
+            limits: "{}".to_owned(),
+            telemetry: "{}".to_owned(),
+        }
+    }
+
+    /// Writes a configuration and returns its name.
+    pub fn configured(&self, change: impl FnOnce(&mut Configuration)) -> &'static str {
+        let mut configuration = self.configuration();
+        change(&mut configuration);
+        fs::write(self.file("keybound.yaml"), configuration.text()).unwrap();
+        "keybound.yaml"
+    }
+
+    /// A gateway that is ready.
+    pub async fn gateway(&self) -> Gateway {
+        self.gateway_with(|_| {}).await
+    }
+
+    pub async fn gateway_with(&self, change: impl FnOnce(&mut Configuration)) -> Gateway {
+        let gateway = self.gateway_before_it_is_ready(change).await;
+        gateway.program.says("ready").await;
+        gateway
+    }
+
+    /// A gateway that listens.
+    pub async fn gateway_before_it_is_ready(&self, change: impl FnOnce(&mut Configuration)) -> Gateway {
+        let file = self.configured(change);
+        let program = Program::start(self.folder.path(), &["serve", "--config", file], &[]);
+        let address = |line: Value| line["address"].as_str().unwrap().parse().unwrap();
+        let admin = address(program.says("admin listening").await);
+        let address = address(program.says("listening").await);
+        Gateway { program, address, admin }
+    }
+
+    // What a client sends.
+
+    /// A token bound to the client's proof key.
+    pub fn token(&self) -> Jws {
+        self.token_of(json!({"jkt": self.key.thumbprint()}))
+    }
+
+    pub fn token_of(&self, cnf: Value) -> Jws {
+        mint::access_token(ISSUER, AUDIENCE, &self.issuer_key, cnf, now())
+    }
+
+    /// A proof by the client's key.
+    pub fn proof(&self, token: &str, method: &str, path: &str) -> Jws {
+        let mut proof = mint::proof(&self.key, method, &format!("https://{HOST}{path}"), now());
+        proof.claims.insert("ath".into(), mint::ath(token).into());
+        proof
+    }
+
+    /// A good request.
+    pub fn call(&self, path: &str) -> Message {
+        self.call_with(path, &self.token().compact())
+    }
+
+    /// With this token and a fresh proof.
+    pub fn call_with(&self, path: &str, token: &str) -> Message {
+        let proof = self.proof(token, "GET", path.split('?').next().unwrap()).compact();
+        message(path, &[("Authorization", &format!("DPoP {token}")), ("DPoP", &proof)])
+    }
+
+    /// With a token that is bound to this certificate.
+    pub fn call_bound_to(&self, path: &str, identity: &Identity) -> Message {
+        let token = self.token_of(json!({"x5t#S256": identity.x5t()})).compact();
+        message(path, &[("Authorization", &format!("Bearer {token}"))])
+    }
+
+    /// A good request that wants to become a WebSocket.
+    pub fn call_for_socket(&self) -> Message {
+        let mut message = self.call("/api/socket");
+        let fields = [
+            ("Connection", "Upgrade"),
+            ("Upgrade", "websocket"),
+            ("Sec-WebSocket-Version", "13"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ];
+        message.headers.extend(fields.map(|(name, value)| (name.to_owned(), value.into())));
+        message
+    }
+}
+
+pub fn now() -> i64 {
+    SystemClock.now().secs()
+}
+
+/// A GET request.
+pub fn message(path: &str, fields: &[(&str, &str)]) -> Message {
+    Message {
+        method: "GET".to_owned(),
+        target: path.to_owned(),
+        host: Some(HOST.to_owned()),
+        headers: fields.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect(),
+        body: Vec::new(),
+    }
+}
+
+pub struct Gateway {
+    pub program: Program,
+    pub address: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+impl Gateway {
+    pub fn dialer(&self) -> Dialer {
+        Dialer { address: self.address, tls: Some(client_tls(None)), server_name: HOST.to_owned() }
+    }
+
+    pub fn dialer_of(&self, identity: &Identity) -> Dialer {
+        Dialer { tls: Some(client_tls(Some(identity.pair()))), ..self.dialer() }
+    }
+
+    /// An HTTP/1.1 connection behind TLS.
+    pub async fn connect(&self) -> Box<dyn Stream> {
+        in_time("a connection", self.dialer().connect(Http::One)).await.unwrap()
+    }
+
+    pub async fn send(&self, message: &Message) -> Answer {
+        self.dialer().send(Http::One, message).await.unwrap()
+    }
+
+    pub async fn status(&self, message: &Message) -> u16 {
+        self.send(message).await.status
+    }
+
+    pub async fn admin(&self, path: &str) -> Answer {
+        let dialer = Dialer { address: self.admin, tls: None, server_name: String::new() };
+        dialer.send(Http::One, &message(path, &[])).await.unwrap()
+    }
+
+    /// Status and text of `/readyz`.
+    pub async fn readiness(&self) -> (u16, String) {
+        let answer = self.admin("/readyz").await;
+        (answer.status, answer.text())
+    }
+
+    pub async fn scrape(&self) -> Scrape {
+        let answer = self.admin("/metrics").await;
+        assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+        Scrape::read(answer.text())
+    }
+
+    /// The access line of a request; it is written when the answer is through.
+    pub async fn access_line(&self, request_id: &str) -> Value {
+        self.program.line("an access line", |line| line["request_id"] == request_id).await
+    }
+
+    /// The access lines so far.
+    pub fn access_lines(&self) -> Vec<Value> {
+        self.program.lines().into_iter().filter(|line| line["target"] == "access").collect()
+    }
+}
+
+/// A line for each thing that the text lacks.
+pub fn missing(text: &str, wanted: &[&str]) -> String {
+    let mut out = String::new();
+    for wanted in wanted.iter().filter(|wanted| !text.contains(**wanted)) {
+        let _ = writeln!(out, "`{wanted}` is not in:\n{text}");
+    }
+    out
+}
