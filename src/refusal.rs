@@ -188,6 +188,12 @@ catalogue! {
     UpstreamTimeout "upstream_timeout" GatewayTimeout "The upstream did not answer in time.";
 }
 
+/// A value of the request for the operator's eyes: short, and harmless in a log.
+pub fn shown(value: &str) -> String {
+    const LONGEST: usize = 200;
+    value.chars().take(LONGEST).flat_map(char::escape_debug).collect()
+}
+
 /// One refusal: the reason, and for the operator what was expected and found.
 ///
 /// The texts go to logs and explanations, never to the client, and never hold a token, proof or key.

@@ -19,8 +19,8 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(1);
 /// How often readiness is looked at while somebody waits for it.
 const READY_POLL: Duration = Duration::from_millis(10);
 
-/// The operator's connections while the process ends.
-const ADMIN_PATIENCE: Duration = Duration::from_secs(1);
+/// The last connections while the process ends.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A server that cannot start. Nothing is left half-started.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +29,7 @@ pub enum StartError {
     #[error(transparent)]
     Listener(#[from] BindError),
     /// The admin port cannot be opened.
-    #[error("admin: {0}")]
+    #[error("the admin port cannot be opened")]
     Admin(#[source] BindError),
     /// The gateway cannot be set up.
     #[error(transparent)]
@@ -183,17 +183,23 @@ impl Server {
 
     /// Ends in order: not ready at once, still accepting for `drain_delay`; then no new connections, and requests
     /// under way may finish within `drain_timeout`. True when all of them did.
-    pub async fn stop(self) -> bool {
+    pub async fn stop(&self) -> bool {
         self.gateway.start_draining();
         tokio::time::sleep(self.limits.drain_delay).await;
         self.gate.close();
         let drained = tokio::time::timeout(self.limits.drain_timeout, self.gate.drained()).await.is_ok();
+        self.cut().await;
+        drained
+    }
+
+    /// Ends at once: every connection is cut, before anything behind it goes away and makes up an answer.
+    pub async fn cut(&self) {
         self.gate.abort();
         self.admin_gate.close();
+        let ended = async { tokio::join!(self.gate.drained(), self.admin_gate.drained()) };
         // Whoever still reads the admin port is not worth waiting for.
-        let _ = tokio::time::timeout(ADMIN_PATIENCE, self.admin_gate.drained()).await;
+        let _ = tokio::time::timeout(LAST_PATIENCE, ended).await;
         self.admin_gate.abort();
-        drained
     }
 }
 

@@ -23,20 +23,20 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The address cannot be had.
-    #[error("cannot listen on {address}: {}", explain(source))]
+    #[error("cannot listen on {address}: {}", explain(cause))]
     Address {
         /// The address that was asked for.
         address: SocketAddr,
         /// What the system said.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The TLS settings cannot be served.
-    #[error("cannot serve TLS on {address}: {source}")]
+    #[error("cannot serve TLS on {address}: {cause}")]
     Tls {
         /// The address that was asked for.
         address: SocketAddr,
         /// What is wrong with them.
-        source: TlsError,
+        cause: TlsError,
     },
 }
 
@@ -65,7 +65,7 @@ impl Listener {
     pub fn bind(settings: &ListenerSettings) -> Result<Self, BindError> {
         let address = settings.address;
         let tls = settings.tls.as_ref().map(CurrentTls::new).transpose();
-        let tls = tls.map_err(|source| BindError::Tls { address, source })?;
+        let tls = tls.map_err(|cause| BindError::Tls { address, cause })?;
         let open = || {
             let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
             // So that a restart need not wait for the old process's connections to be forgotten.
@@ -77,7 +77,7 @@ impl Listener {
             let address = socket.local_addr()?;
             Ok(Self { socket, address, tls })
         };
-        open().map_err(|source| BindError::Address { address, source })
+        open().map_err(|cause| BindError::Address { address, cause })
     }
 
     /// Where it listens, with the port that the system picked.

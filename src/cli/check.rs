@@ -8,7 +8,7 @@ use keybound::accept::{ClientCertificates, ListenerSettings};
 use keybound::gateway::Settings;
 use keybound::routes::{Access, Route};
 
-use super::configuration::ConfigArgs;
+use super::configuration::{ConfigArgs, tell};
 use super::stdout;
 
 /// Validate a configuration without running it.
@@ -28,6 +28,7 @@ impl Check {
     /// For `report`.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let Some(loaded) = self.config.load() else { return Ok(ExitCode::FAILURE) };
+        tell(&loaded.warnings);
         let text = format!("{}: valid\n{}", self.config.path().display(), summary(&loaded.settings));
         stdout::write(text.as_bytes())?;
         Ok(ExitCode::SUCCESS)

@@ -23,22 +23,14 @@ impl ConfigArgs {
         &self.config
     }
 
-    /// Reads it, and tells on standard error what is wrong with it. `None`: it cannot be used.
+    /// Reads it, and tells on standard error why it cannot be used. `None`: it cannot.
     pub fn load(&self) -> Option<Loaded> {
-        match config::load(&self.config, &|name| env::var(name).ok()) {
-            Ok(loaded) => {
-                tell(&loaded.warnings);
-                Some(loaded)
-            }
-            Err(report) => {
-                tell(&report);
-                None
-            }
-        }
+        config::load(&self.config, &|name| env::var(name).ok()).map_err(|report| tell(&report)).ok()
     }
 }
 
-fn tell(report: &Report) {
+/// Shows problems on standard error, with their places.
+pub fn tell(report: &Report) {
     let plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     if !report.is_empty() {
         say(report.render(io::stderr().is_terminal() && !plain).trim_end());

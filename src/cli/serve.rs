@@ -1,5 +1,6 @@
 //! `keybound serve`: runs the gateway.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ impl Serve {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let Some(loaded) = self.config.load() else { return Ok(ExitCode::FAILURE) };
         telemetry::start_log(&loaded.settings.telemetry).context("cannot start the log")?;
-        runtime()?.block_on(serve(loaded))
+        runtime()?.block_on(serve(loaded, self.config.path()))
     }
 }
 
@@ -39,12 +40,13 @@ pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
 }
 
-async fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
+async fn serve(loaded: Loaded, config: &Path) -> anyhow::Result<ExitCode> {
     let mut stop = StopSignals::listen()?;
     for warning in loaded.warnings.findings() {
         tracing::warn!(field = warning.field(), "{}", warning.message());
     }
     let server = Server::start(loaded.settings, Arc::new(SystemClock))?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %config.display(), "started");
     let signal = tokio::select! {
         signal = stop.next() => signal,
         never = announce_readiness(&server) => never,
@@ -53,7 +55,10 @@ async fn serve(loaded: Loaded) -> anyhow::Result<ExitCode> {
     let drained = tokio::select! {
         drained = server.stop() => drained,
         // Whoever asks twice does not want to wait.
-        _ = stop.next() => false,
+        _ = stop.next() => {
+            server.cut().await;
+            false
+        }
     };
     tracing::info!(drained, "stopped");
     Ok(if drained { ExitCode::SUCCESS } else { ExitCode::FAILURE })

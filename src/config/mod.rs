@@ -72,7 +72,7 @@ fn text(path: &Path) -> Result<String, Report> {
     let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
     if let Err(error) = read {
         let help = match error.kind() {
-            io::ErrorKind::NotFound => Some("name the configuration with `--config FILE`"),
+            io::ErrorKind::NotFound => Some("a relative path begins at the current directory"),
             io::ErrorKind::IsADirectory => Some("name the file, not its directory"),
             _ => None,
         };

@@ -18,104 +18,86 @@ use crate::authorize::{Authorized, Grant};
 use crate::refusal::{Reason, Refusal};
 use crate::request::connection::remove_hop_by_hop;
 use crate::request::{Inbound, Target};
-use crate::routes::{AuthorizationForward, Forwarding, Route};
+use crate::routes::{AuthorizationForward, Forwarding};
 
-/// One route's egress, prepared once.
-#[derive(Debug)]
-pub struct Egress {
-    forwarding: Forwarding,
-    own: OwnFields,
+/// Turns an authorized request into the one that the upstream gets, and takes the client's half of an upgrade out
+/// of it. `own` is what the gateway's routes fill.
+pub fn prepare(
+    authorized: Authorized<Incoming>,
+    own: &OwnFields,
+    upstream: &Upstream,
+    websocket: bool,
+) -> Result<(Request<RequestBody>, Option<OnUpgrade>), Refusal> {
+    let (inbound, route, grant) = authorized.into_parts();
+    let forwarding = &route.forward;
+    let facts = client_facts(&inbound);
+    let (mut request, _peer, target, _id) = inbound.into_parts();
+    let on_upgrade = websocket.then(|| hyper::upgrade::on(&mut request));
+    let (mut parts, body) = request.into_parts();
+    parts.uri = uri(forwarding, &target, upstream)?;
+    let te_trailers = parts.headers.get_all(header::TE).iter().any(|te| has_token(te, "trailers"));
+    let via = via(&parts.headers, parts.version);
+    parts.version = Version::HTTP_11;
+    let headers = &mut parts.headers;
+    remove_hop_by_hop(headers);
+    remove_reserved(headers, own);
+    // What the route fixes comes first, so that it cannot replace what was proven.
+    let proven = grant.iter().flat_map(|grant| identity(forwarding, grant));
+    for (name, value) in forwarding.headers.iter().cloned().chain(proven).chain(facts) {
+        headers.insert(name, value);
+    }
+    headers.insert(header::HOST, authority_field(&target)?);
+    headers.insert(header::VIA, via);
+    join_cookies(headers);
+    if websocket {
+        upgrade::ask(headers);
+    } else if te_trailers {
+        // RFC 9110 §10.1.4: TE belongs to the connection and says so.
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+    Ok((Request::from_parts(parts, RequestBody::new(body, own.clone())), on_upgrade))
 }
 
-impl Egress {
-    /// Prepares a route of a gateway whose routes fill `own`.
-    pub fn new(route: &Route, own: OwnFields) -> Self {
-        Self { forwarding: route.forward.clone(), own }
+fn remove_reserved(headers: &mut HeaderMap, own: &OwnFields) {
+    let doomed: Vec<HeaderName> = headers.keys().filter(|name| own.forbid(name.as_str())).cloned().collect();
+    for name in doomed {
+        headers.remove(name);
     }
+}
 
-    /// Turns an authorized request into the one that the upstream gets, and takes the client's half of an
-    /// upgrade out of it.
-    pub(super) fn prepare(
-        &self,
-        authorized: Authorized<Incoming>,
-        upstream: &Upstream,
-        websocket: bool,
-    ) -> Result<(Request<RequestBody>, Option<OnUpgrade>), Refusal> {
-        let (inbound, _route, grant) = authorized.into_parts();
-        let own_fields = self.own_fields(&inbound, grant.as_ref());
-        let (mut request, _peer, target, _id) = inbound.into_parts();
-        let on_upgrade = websocket.then(|| hyper::upgrade::on(&mut request));
-        let (mut parts, body) = request.into_parts();
-        parts.uri = self.uri(&target, upstream)?;
-        let te_trailers = parts.headers.get_all(header::TE).iter().any(|te| has_token(te, "trailers"));
-        let via = via(&parts.headers, parts.version);
-        parts.version = Version::HTTP_11;
-        remove_hop_by_hop(&mut parts.headers);
-        self.remove_reserved(&mut parts.headers);
-        parts.headers.insert(header::HOST, authority_field(&target)?);
-        parts.headers.insert(header::VIA, via);
-        for (name, value) in own_fields {
-            parts.headers.insert(name, value);
-        }
-        join_cookies(&mut parts.headers);
-        if websocket {
-            upgrade::ask(&mut parts.headers);
-        } else if te_trailers {
-            // RFC 9110 §10.1.4: TE belongs to the connection and says so.
-            parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
-            parts.headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
-        }
-        Ok((Request::from_parts(parts, RequestBody::new(body, self.own.clone())), on_upgrade))
-    }
+/// Who was proven to ask: the route's claims, and the token as the route forwards it.
+fn identity<'a>(forwarding: &'a Forwarding, grant: &'a Grant) -> impl Iterator<Item = (HeaderName, HeaderValue)> + 'a {
+    let claims = forwarding.claims.iter();
+    let claims =
+        claims.filter_map(|(name, claim)| Some((name.clone(), grant.token().claim(claim).and_then(claim_value)?)));
+    claims.chain(authorization(forwarding, grant).map(|value| (header::AUTHORIZATION, value)))
+}
 
-    fn remove_reserved(&self, headers: &mut HeaderMap) {
-        let doomed: Vec<HeaderName> = headers.keys().filter(|name| self.own.forbid(name.as_str())).cloned().collect();
-        for name in doomed {
-            headers.remove(name);
-        }
-    }
+fn authorization(forwarding: &Forwarding, grant: &Grant) -> Option<HeaderValue> {
+    let credentials = grant.credentials();
+    let mut value = match forwarding.authorization {
+        AuthorizationForward::Bearer => HeaderValue::try_from(format!("Bearer {}", credentials.token())).ok()?,
+        AuthorizationForward::Keep => credentials.authorization().clone(),
+        AuthorizationForward::Strip => return None,
+    };
+    // Keeps it out of HPACK tables and Debug output.
+    value.set_sensitive(true);
+    Some(value)
+}
 
-    /// What the gateway itself says. Fields that the route fixes come first, so that they cannot replace what
-    /// was proven.
-    fn own_fields(&self, inbound: &Inbound<Incoming>, grant: Option<&Grant>) -> Vec<(HeaderName, HeaderValue)> {
-        let mut fields = self.forwarding.headers.clone();
-        if let Some(grant) = grant {
-            for (name, claim) in &self.forwarding.claims {
-                if let Some(value) = grant.token().claim(claim).and_then(claim_value) {
-                    fields.push((name.clone(), value));
-                }
-            }
-            fields.extend(self.authorization(grant).map(|value| (header::AUTHORIZATION, value)));
-        }
-        fields.extend(client_facts(inbound));
-        fields
-    }
-
-    fn authorization(&self, grant: &Grant) -> Option<HeaderValue> {
-        let credentials = grant.credentials();
-        let mut value = match self.forwarding.authorization {
-            AuthorizationForward::Bearer => HeaderValue::from_str(&format!("Bearer {}", credentials.token())).ok()?,
-            AuthorizationForward::Keep => credentials.authorization().clone(),
-            AuthorizationForward::Strip => return None,
-        };
-        // Keeps it out of HPACK tables and Debug output.
-        value.set_sensitive(true);
-        Some(value)
-    }
-
-    /// The upstream's scheme and authority, and the client's own path and query.
-    fn uri(&self, target: &Target, upstream: &Upstream) -> Result<Uri, Refusal> {
-        let path = match &self.forwarding.strip_prefix {
-            // Whether it can be stripped was asked when the route was selected.
-            Some(prefix) => target.without_prefix(prefix).ok_or(Reason::TargetInvalid)?,
-            None => target.path_and_query().clone(),
-        };
-        let mut parts = uri::Parts::default();
-        parts.scheme = Some(upstream.settings().scheme.clone());
-        parts.authority = Some(upstream.settings().authority.clone());
-        parts.path_and_query = Some(path);
-        Uri::from_parts(parts).map_err(|_| Refusal::new(Reason::TargetInvalid))
-    }
+/// The upstream's scheme and authority, and the client's own path and query.
+fn uri(forwarding: &Forwarding, target: &Target, upstream: &Upstream) -> Result<Uri, Refusal> {
+    let path = match &forwarding.strip_prefix {
+        // Whether it can be stripped was asked when the route was selected.
+        Some(prefix) => target.without_prefix(prefix).ok_or(Reason::TargetInvalid)?,
+        None => target.path_and_query().clone(),
+    };
+    let mut parts = uri::Parts::default();
+    parts.scheme = Some(upstream.settings().scheme.clone());
+    parts.authority = Some(upstream.settings().authority.clone());
+    parts.path_and_query = Some(path);
+    Uri::from_parts(parts).map_err(|_| Refusal::new(Reason::TargetInvalid))
 }
 
 /// The `Host` that the client used: an unmodified API makes its links from it.
@@ -125,7 +107,7 @@ fn authority_field(target: &Target) -> Result<HeaderValue, Refusal> {
 }
 
 /// RFC 7239 and its forerunners, and the request's name.
-fn client_facts(inbound: &Inbound<Incoming>) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+fn client_facts(inbound: &Inbound<Incoming>) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
     let target = inbound.target();
     let address = inbound.peer().address.ip();
     let node = match address {
@@ -141,7 +123,7 @@ fn client_facts(inbound: &Inbound<Incoming>) -> impl Iterator<Item = (HeaderName
         ("x-request-id", inbound.id().as_str().to_owned()),
     ]
     .into_iter()
-    .filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::from_str(&value).ok()?)))
+    .filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::try_from(value).ok()?)))
 }
 
 /// The hops so far and this one, by the protocol that the message came in (RFC 9110 §7.6.3).

@@ -21,7 +21,6 @@ use crate::authorize::Authorized;
 use crate::refusal::{Reason, Refusal};
 
 pub use body::RequestBody;
-pub use egress::Egress;
 pub use reserved::OwnFields;
 pub use settings::UpstreamSettings;
 pub use upstream::{Upstream, UpstreamError};
@@ -29,6 +28,7 @@ pub use upstream::{Upstream, UpstreamError};
 /// Sends authorized requests to their upstreams.
 pub struct Forwarder {
     upstreams: Vec<Upstream>,
+    own: OwnFields,
     body_bytes: Option<u64>,
 }
 
@@ -41,13 +41,17 @@ pub struct Forwarded {
 }
 
 impl Forwarder {
-    /// Makes a forwarder for the given upstreams; routes name them by index.
+    /// Makes a forwarder for the given upstreams, which routes name by index, and for routes that fill `own`.
     ///
     /// # Errors
     /// When an `https` upstream is wanted and the system has no trust store.
-    pub fn new(upstreams: Vec<UpstreamSettings>, body_bytes: Option<u64>) -> Result<Self, UpstreamError> {
+    pub fn new(
+        upstreams: Vec<UpstreamSettings>,
+        own: OwnFields,
+        body_bytes: Option<u64>,
+    ) -> Result<Self, UpstreamError> {
         let upstreams = upstreams.into_iter().map(Upstream::new).collect::<Result<_, _>>()?;
-        Ok(Self { upstreams, body_bytes })
+        Ok(Self { upstreams, own, body_bytes })
     }
 
     /// The upstream of that index.
@@ -60,11 +64,11 @@ impl Forwarder {
     /// # Errors
     /// [`Reason::BodyTooLarge`], [`Reason::UpstreamUnreachable`], [`Reason::UpstreamTimeout`],
     /// [`Reason::UpstreamProtocol`].
-    pub async fn forward(&self, authorized: Authorized<Incoming>, egress: &Egress) -> Result<Forwarded, Refusal> {
+    pub async fn forward(&self, authorized: Authorized<Incoming>) -> Result<Forwarded, Refusal> {
         let unreachable = || Refusal::new(Reason::UpstreamUnreachable);
         let upstream = self.upstream(authorized.route().upstream).ok_or_else(unreachable)?;
         let wants_upgrade = upgrade::is_websocket(authorized.inbound().request());
-        let (mut request, on_upgrade) = egress.prepare(authorized, upstream, wants_upgrade)?;
+        let (mut request, on_upgrade) = egress::prepare(authorized, &self.own, upstream, wants_upgrade)?;
         let declared = request.headers().get(header::CONTENT_LENGTH);
         let declared: Option<u64> = declared.and_then(|value| value.to_str().ok()?.parse().ok());
         if let (Some(limit), Some(length)) = (self.body_bytes, declared)

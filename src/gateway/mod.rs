@@ -76,11 +76,11 @@ impl Gateway {
             return Err(Refused::boxed(Reason::HeaderTooLarge.into(), inbound, None));
         }
         // Which rule.
-        let route = match routes::select(&self.routes, inbound.request().method(), inbound.target()) {
-            Ok(route) => Arc::clone(route),
+        let (index, route) = match routes::select(&self.routes, inbound.request().method(), inbound.target()) {
+            Ok((index, route)) => (index, Arc::clone(route)),
             Err(refusal) => return Err(Refused::boxed(refusal, inbound, None)),
         };
-        record.route = self.index_of(&route).map(|index| (index, route.name.clone()));
+        record.route = Some((index, route.name.clone()));
         if matches!(route.access, Access::Public) {
             record.decision = Decision::Public;
             return Authorized::open(inbound, route);
@@ -96,7 +96,7 @@ impl Gateway {
         record.client_id = verified.token().client_id().map(str::to_owned);
         record.thumbprint = verified.token().confirmation().ok().flatten().and_then(|confirmation| {
             let thumbprint = confirmation.jkt.map(|jkt| jkt.0).or(confirmation.x5t_s256)?;
-            Some(base64url::encode(&thumbprint).chars().take(Record::THUMBPRINT_PREFIX).collect())
+            Some(base64url::encode(&thumbprint[..Record::THUMBPRINT_BYTES]))
         });
         // Does the caller possess what the token names?
         let now = self.clock.now();
@@ -117,11 +117,8 @@ impl Gateway {
     async fn forward(&self, authorized: Authorized<Incoming>, mut record: Record) -> Response<Body> {
         let route = Arc::clone(authorized.route());
         let owns_dpop = authorized.grant().is_some();
-        let Some(egress) = self.index_of(&route).and_then(|index| self.egress.get(index)) else {
-            return self.answer_refusal(Reason::NoRoute.into(), None, None, record);
-        };
         let sent = record.elapsed();
-        let forwarded = self.forwarder.forward(authorized, egress).await;
+        let forwarded = self.forwarder.forward(authorized).await;
         let took = record.elapsed().saturating_sub(sent);
         record.upstream = Some(took);
         match forwarded {

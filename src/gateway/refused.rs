@@ -12,7 +12,7 @@ use super::REQUEST_ID;
 use super::body::Body;
 use super::state::Gateway;
 use crate::authorize::Refused;
-use crate::refusal::{Answer, Blame, Refusal};
+use crate::refusal::{Answer, Blame, Refusal, shown};
 use crate::request::Scheme;
 use crate::respond::{self, Circumstances};
 use crate::routes::{Access, Route};
@@ -29,6 +29,7 @@ impl Gateway {
     pub(super) fn refuse_unread(&self, unread: (Refusal, Request<Incoming>), mut record: Record) -> Response<Body> {
         let (refusal, request) = unread;
         record.authorization = Some(record.elapsed());
+        record.path = shown(request.uri().path());
         let response = self.answer_refusal(refusal, None, None, record);
         discard(request);
         response

@@ -9,7 +9,7 @@ use aws_lc_rs::rand;
 use super::settings::Settings;
 use crate::accept::Limits;
 use crate::clock::Clock;
-use crate::forward::{Egress, Forwarder, OwnFields, UpstreamError};
+use crate::forward::{Forwarder, OwnFields, UpstreamError};
 use crate::keys::{Issuers, KeyEvents, RefreshResult};
 use crate::replay::MemoryLog;
 use crate::request::RequestId;
@@ -22,8 +22,6 @@ use crate::verify::{Algorithm, ProofRules};
 /// A gateway: everything that a decision needs, in memory.
 pub struct Gateway {
     pub(super) routes: Vec<Arc<Route>>,
-    /// By route.
-    pub(super) egress: Vec<Egress>,
     pub(super) issuers: Arc<Issuers>,
     pub(super) tokens: Tokens,
     pub(super) proofs: ProofRules,
@@ -47,10 +45,10 @@ pub enum GatewayError {
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
     /// TLS towards the issuers cannot be set up.
-    #[error("keys: {0}")]
+    #[error("TLS towards the issuers cannot be set up")]
     Keys(#[from] rustls::Error),
     /// A metric family collides with another.
-    #[error("metrics: {0}")]
+    #[error("a metric family collides with another")]
     Metrics(#[from] prometheus::Error),
     /// The system gives no random numbers.
     #[error("the system gives no random numbers")]
@@ -97,14 +95,13 @@ impl Gateway {
         let mut prefix = [0; 8];
         rand::fill(&mut prefix).map_err(|_| GatewayError::Random)?;
         Ok(Self {
-            egress: routes.iter().map(|route| Egress::new(route, own.clone())).collect(),
             routes,
             issuers: Arc::new(issuers),
             tokens: Tokens::default(),
             algorithms: Algorithm::challenge_list(&settings.proofs.algorithms),
             replay: MemoryLog::new(settings.replay, &settings.proofs, started),
             proofs: settings.proofs.clone(),
-            forwarder: Forwarder::new(upstreams, settings.limits.body_bytes)?,
+            forwarder: Forwarder::new(upstreams, own, settings.limits.body_bytes)?,
             limits: settings.limits.clone(),
             clock,
             metrics,
@@ -178,10 +175,6 @@ impl Gateway {
     pub(super) fn next_id(&self) -> RequestId {
         let number = self.id_next.fetch_add(1, Ordering::Relaxed);
         RequestId::new(format!("{:016x}-{number:x}", self.id_prefix))
-    }
-
-    pub(super) fn index_of(&self, route: &Arc<Route>) -> Option<usize> {
-        self.routes.iter().position(|known| Arc::ptr_eq(known, route))
     }
 }
 

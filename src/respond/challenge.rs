@@ -6,6 +6,7 @@ use http::HeaderValue;
 use super::Circumstances;
 use crate::refusal::{Answer, Reason};
 use crate::request::Scheme;
+use crate::routes::Policy;
 
 /// The challenges that go with a refusal; none where the catalogue has none.
 pub fn challenges(reason: Reason, circumstances: &Circumstances<'_>) -> Vec<HeaderValue> {
@@ -63,26 +64,26 @@ const fn other(scheme: Scheme) -> Scheme {
     }
 }
 
+/// What would have been enough (RFC 6750 §3, RFC 9470 §3).
+fn wanted(answer: Answer, policy: &Policy) -> Vec<(&'static str, String)> {
+    if answer == Answer::InsufficientScope {
+        return vec![("scope", policy.scopes.join(" "))];
+    }
+    if answer != Answer::InsufficientAuthentication {
+        return Vec::new();
+    }
+    let acr_values = (!policy.acr_values.is_empty()).then(|| ("acr_values", policy.acr_values.join(" ")));
+    let max_age = policy.max_auth_age.map(|age| ("max_age", age.as_secs().to_string()));
+    acr_values.into_iter().chain(max_age).collect()
+}
+
 /// One challenge. Values are our own constants or configuration, cut down to what a quoted-string may hold.
 fn line(scheme: Scheme, error: Option<Reason>, circumstances: &Circumstances<'_>) -> Option<HeaderValue> {
     let mut parameters: Vec<(&str, String)> = Vec::with_capacity(4);
     if let Some(reason) = error {
         parameters.push(("error", reason.answer().oauth_error()?.to_owned()));
         parameters.push(("error_description", reason.description().to_owned()));
-        if let Some(policy) = circumstances.policy {
-            match reason.answer() {
-                Answer::InsufficientScope => parameters.push(("scope", policy.scopes.join(" "))),
-                Answer::InsufficientAuthentication => {
-                    if !policy.acr_values.is_empty() {
-                        parameters.push(("acr_values", policy.acr_values.join(" ")));
-                    }
-                    if let Some(age) = policy.max_auth_age {
-                        parameters.push(("max_age", age.as_secs().to_string()));
-                    }
-                }
-                _ => {}
-            }
-        }
+        parameters.extend(circumstances.policy.into_iter().flat_map(|policy| wanted(reason.answer(), policy)));
     }
     match scheme {
         Scheme::Dpop => parameters.push(("algs", circumstances.algorithms.to_owned())),
@@ -106,7 +107,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::routes::Policy;
     use crate::verify::Accepted;
 
     fn ask(reason: Reason, scheme_used: Option<Scheme>, accepted: Accepted) -> Vec<String> {

@@ -87,23 +87,28 @@ pub enum AuthorizationForward {
     Keep,
 }
 
-/// The first route that covers the request. A path that a lenient upstream reads otherwise (`/open//admin`,
+/// The first route that covers the request, and its index. A path that a lenient upstream reads otherwise (`/open//admin`,
 /// `/open/admin;x`) must fall under the same route in that reading, or a request would be checked by one rule and
 /// served under another. A prefix that the route strips must be strippable.
 ///
 /// # Errors
 /// [`Reason::NoRoute`] when none does, [`Reason::TargetInvalid`] when the two readings differ.
-pub fn select<'r, R: AsRef<Route>>(routes: &'r [R], method: &Method, target: &Target) -> Result<&'r R, Refusal> {
+pub fn select<'r, R: AsRef<Route>>(
+    routes: &'r [R],
+    method: &Method,
+    target: &Target,
+) -> Result<(usize, &'r R), Refusal> {
     let find = |path: &str| routes.iter().position(|route| route.as_ref().matches.covers(method, target.host(), path));
     let ambiguous = || Refusal::new(Reason::TargetInvalid).expected("a path that every reader reads alike");
     let strict = find(target.normalized_path());
     if target.loosest_path().is_some_and(|path| find(path) != strict) {
         return Err(ambiguous());
     }
-    let route = strict.and_then(|index| routes.get(index)).ok_or_else(|| Refusal::new(Reason::NoRoute))?;
+    let found = strict.and_then(|index| Some((index, routes.get(index)?)));
+    let (index, route) = found.ok_or_else(|| Refusal::new(Reason::NoRoute))?;
     match &route.as_ref().forward.strip_prefix {
         Some(prefix) if target.without_prefix(prefix).is_none() => Err(ambiguous()),
-        _ => Ok(route),
+        _ => Ok((index, route)),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::refusal::{Reason, Refusal};
+use crate::refusal::{Reason, Refusal, shown};
 use crate::time::UnixTime;
 use crate::verify::{Accepted, AccessToken};
 
@@ -52,12 +52,16 @@ impl Policy {
     /// [`Reason::ScopeMissing`], [`Reason::AuthenticationWeak`], [`Reason::AuthenticationOld`].
     pub fn permit(&self, token: &AccessToken, now: UnixTime) -> Result<(), Refusal> {
         if let Some(missing) = self.scopes.iter().find(|scope| !token.has_scope(scope)) {
-            return Err(Refusal::new(Reason::ScopeMissing).expected(missing.clone()));
+            return Err(Refusal::new(Reason::ScopeMissing)
+                .expected(missing.clone())
+                .found(shown(token.scope().unwrap_or("no scope"))));
         }
         let weak = !self.acr_values.is_empty()
             && !token.acr().is_some_and(|acr| self.acr_values.iter().any(|wanted| wanted == acr));
         if weak {
-            return Err(Refusal::new(Reason::AuthenticationWeak).expected(self.acr_values.join(" or ")));
+            return Err(Refusal::new(Reason::AuthenticationWeak)
+                .expected(self.acr_values.join(" or "))
+                .found(shown(token.acr().unwrap_or("no acr"))));
         }
         match self.max_auth_age {
             Some(age) if token.auth_time().is_none_or(|at| at + age < now) => {

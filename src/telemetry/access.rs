@@ -12,7 +12,8 @@ use crate::verify::Binding;
 /// The log target of access lines.
 pub const TARGET: &str = "access";
 
-/// The status of a request whose client went away before there was an answer; a convention of access logs.
+/// The status of a request whose client left, or was cut at the end of a drain, before there was an answer; a
+/// convention of access logs.
 const CLIENT_GONE: u16 = 499;
 
 /// What became of one request. Counts and writes its line at the latest when dropped, so that no request goes
@@ -54,8 +55,8 @@ pub struct Record {
 }
 
 impl Record {
-    /// Characters of a thumbprint that are logged: enough to tell clients apart.
-    pub const THUMBPRINT_PREFIX: usize = 8;
+    /// Bytes of a thumbprint that are logged, as 8 characters: enough to tell clients apart.
+    pub const THUMBPRINT_BYTES: usize = 6;
 
     /// Opens the record of a request.
     pub fn open(metrics: Arc<Metrics>, id: RequestId, peer: IpAddr, method: http::Method) -> Self {
@@ -69,7 +70,8 @@ impl Record {
             host: String::new(),
             path: String::new(),
             route: None,
-            decision: Decision::Error,
+            // Until it is decided, nothing was let through; a client that leaves now harmed nobody but itself.
+            decision: Decision::Refuse,
             refusal: None,
             binding: None,
             client_id: None,
@@ -102,6 +104,10 @@ fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
+fn present(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
 macro_rules! line {
     ($level:ident, $record:ident) => {
         tracing::$level!(
@@ -109,8 +115,8 @@ macro_rules! line {
             request_id = $record.id.as_str(),
             peer = %$record.peer,
             method = $record.method.as_str(),
-            host = $record.host,
-            path = $record.path,
+            host = present(&$record.host),
+            path = present(&$record.path),
             route = $record.route.as_ref().map(|(_, name)| name.as_str()),
             decision = $record.decision.as_str(),
             reason = $record.refusal.as_ref().map(|refusal| refusal.reason().slug()),

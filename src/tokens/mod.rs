@@ -12,7 +12,7 @@ use quick_cache::sync::Cache;
 
 use crate::clock::Clock;
 use crate::keys::{Issuer, Issuers};
-use crate::refusal::{Reason, Refusal};
+use crate::refusal::{Reason, Refusal, shown};
 use crate::verify::{AccessToken, ProofHeader, ProofKeys, TokenHash, UnverifiedToken};
 
 /// Bytes that remembered tokens may weigh together, by estimate.
@@ -134,7 +134,9 @@ impl ProofKeys for Tokens {
 }
 
 fn issuer_of<'i>(issuers: &'i Issuers, name: &str) -> Result<&'i Issuer, Refusal> {
-    issuers.get(name).ok_or_else(|| Refusal::new(Reason::TokenIssuer).expected("a configured issuer"))
+    issuers
+        .get(name)
+        .ok_or_else(|| Refusal::new(Reason::TokenIssuer).expected("a configured issuer").found(shown(name)))
 }
 
 impl fmt::Debug for Tokens {

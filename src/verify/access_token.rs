@@ -18,7 +18,7 @@ use super::json::Json;
 use super::jwk::{Keyset, PublicKey, Thumbprint};
 use super::jws::{self, Compact};
 use super::rules::IssuerRules;
-use crate::refusal::{Reason, Refusal};
+use crate::refusal::{Reason, Refusal, shown};
 use crate::time::UnixTime;
 
 /// Longest accepted access token, in bytes.
@@ -113,7 +113,9 @@ impl<'a> UnverifiedToken<'a> {
         }
         let accepted = |typ: &str| rules.token_types.iter().any(|accepted| same_media_type(accepted, typ));
         if !self.header.string("typ").is_some_and(accepted) {
-            return Err(Refusal::new(Reason::TokenType).expected(format!("typ {}", rules.token_types.join(" or "))));
+            return Err(Refusal::new(Reason::TokenType)
+                .expected(format!("typ {}", rules.token_types.join(" or ")))
+                .found(self.header.string("typ").map_or_else(|| "none".to_owned(), shown)));
         }
         if !rules.algorithms.contains(&self.algorithm) {
             return Err(Refusal::new(Reason::TokenAlgorithm)
@@ -125,7 +127,12 @@ impl<'a> UnverifiedToken<'a> {
     }
 
     fn signing_key(&self, keys: &Keyset) -> Result<Thumbprint, Refusal> {
-        let unknown = || Refusal::new(Reason::TokenKeyUnknown).expected("a kid and alg of the issuer's JWK set");
+        let unknown = || {
+            let kid = self.header.get("kid").map_or_else(|| "no kid".to_owned(), |kid| shown(&kid.to_string()));
+            Refusal::new(Reason::TokenKeyUnknown)
+                .expected("a kid and alg of the issuer's JWK set")
+                .found(format!("{kid}, {}", self.algorithm))
+        };
         let kid = match self.header.get("kid") {
             None => None,
             Some(kid) => Some(kid.as_str().ok_or_else(unknown)?),
@@ -207,7 +214,9 @@ impl AccessToken {
             return Err(Refusal::new(Reason::TokenIssuer).expected(rules.issuer.clone()));
         }
         if !self.audiences.iter().any(|audience| rules.audiences.contains(audience)) {
-            return Err(Refusal::new(Reason::TokenAudience).expected(rules.audiences.join(" or ")));
+            return Err(Refusal::new(Reason::TokenAudience)
+                .expected(rules.audiences.join(" or "))
+                .found(shown(&self.audiences.join(", "))));
         }
         if now >= self.expires + rules.clock_skew {
             return Err(Refusal::new(Reason::TokenExpired)
@@ -216,7 +225,10 @@ impl AccessToken {
         }
         let ahead = |date: Option<UnixTime>, tolerance: Duration| date.is_some_and(|date| date > now + tolerance);
         if ahead(self.not_before, rules.clock_skew) || ahead(self.issued_at, MAX_ISSUED_AHEAD) {
-            return Err(Refusal::new(Reason::TokenNotYetValid).expected("nbf and iat in the past"));
+            let latest = self.not_before.max(self.issued_at).unwrap_or(now);
+            return Err(Refusal::new(Reason::TokenNotYetValid)
+                .expected("nbf and iat in the past")
+                .found(format!("{:.0} s ahead", latest.seconds_since(now))));
         }
         Ok(())
     }
@@ -259,9 +271,14 @@ impl AccessToken {
         self.confirmation.as_ref().map(Option::as_ref).map_err(Clone::clone)
     }
 
+    /// `scope`.
+    pub fn scope(&self) -> Option<&str> {
+        self.claims.string("scope")
+    }
+
     /// Whether `scope` names it.
     pub fn has_scope(&self, wanted: &str) -> bool {
-        self.claims.string("scope").is_some_and(|scope| scope.split(' ').any(|name| name == wanted))
+        self.scope().is_some_and(|scope| scope.split(' ').any(|name| name == wanted))
     }
 
     /// `acr`.

@@ -107,7 +107,8 @@ impl Demand {
         }
         // A token bound twice proves both, and one accepted kind among them is enough to be let in.
         if !(jkt.is_some() && accepted.dpop || x5t_s256.is_some() && accepted.mtls) {
-            return Err(Refusal::new(Reason::BindingNotAccepted));
+            let found = if jkt.is_some() { "cnf.jkt" } else { "cnf.x5t#S256" };
+            return Err(Refusal::new(Reason::BindingNotAccepted).expected("another kind of binding").found(found));
         }
         Ok(Self { proof_by: jkt, certificate: x5t_s256 })
     }

@@ -17,7 +17,7 @@ use super::json::Json;
 use super::jwk::{PublicKey, Thumbprint, Unusable};
 use super::jws::{self, Compact};
 use super::rules::ProofRules;
-use crate::refusal::{Reason, Refusal};
+use crate::refusal::{Reason, Refusal, shown};
 use crate::request::ProofField;
 use crate::time::UnixTime;
 
@@ -131,19 +131,22 @@ pub fn verify(
             .found(algorithm.name()));
     }
     // (3) All required claims are there.
-    let claims = Claims::read(&jws.claims().ok_or_else(|| malformed("claims that are not strict JSON"))?)?;
+    let claims = jws.claims().ok_or_else(|| malformed("claims that are not strict JSON"))?;
+    let claims = Claims::read(&claims)?;
     // (8) htm is the request's method; methods are case-sensitive (RFC 9110 §9.1).
     if claims.htm != expected.method {
-        return Err(Refusal::new(Reason::ProofMethod).expected(expected.method.to_owned()).found(claims.shown_htm()));
+        return Err(Refusal::new(Reason::ProofMethod)
+            .expected(expected.method.to_owned())
+            .found(shown(claims.htm).chars().take(20).collect::<String>()));
     }
     // (9) htu is the request's URI.
-    if !same_target(&claims.htu, expected.external_url) {
+    if !same_target(claims.htu, expected.external_url) {
         return Err(Refusal::new(Reason::ProofTarget)
             .expected(expected.external_url.to_owned())
             .found(claims.shown_htu()));
     }
     // (12) ath is the token's hash, and the key is the one that the token is bound to.
-    if !expected.token_hash.is_spelled(&claims.ath) {
+    if !expected.token_hash.is_spelled(claims.ath) {
         return Err(Refusal::new(Reason::ProofTokenHash).expected("ath of the access token that was sent"));
     }
     let key = header.key.thumbprint();
@@ -162,7 +165,7 @@ pub fn verify(
     keys.remember(jws.header, &header);
     Ok(Proof {
         key,
-        replay_key: replay_key(key, &claims.jti),
+        replay_key: replay_key(key, claims.jti),
         issued_at: claims.iat,
         accepted_until: claims.iat + rules.lifetime + rules.clock_skew,
     })
@@ -228,21 +231,21 @@ fn replay_key(key: Thumbprint, jti: &str) -> ReplayKey {
 }
 
 /// The claims that §4.2 requires, of the right types.
-struct Claims {
-    jti: String,
-    htm: String,
-    htu: String,
-    ath: String,
+struct Claims<'a> {
+    jti: &'a str,
+    htm: &'a str,
+    htu: &'a str,
+    ath: &'a str,
     iat: UnixTime,
     expires: Option<UnixTime>,
     not_before: Option<UnixTime>,
 }
 
-impl Claims {
-    fn read(claims: &Json) -> Result<Self, Refusal> {
+impl<'a> Claims<'a> {
+    fn read(claims: &'a Json) -> Result<Self, Refusal> {
         let text = |name: &'static str| {
             let wrong = || Refusal::new(Reason::ProofClaims).expected(format!("{name}, a string that is not empty"));
-            claims.string(name).filter(|text| !text.is_empty()).map(str::to_owned).ok_or_else(wrong)
+            claims.string(name).filter(|text| !text.is_empty()).ok_or_else(wrong)
         };
         let date = |name: &'static str| {
             let wrong = || Refusal::new(Reason::ProofClaims).expected(format!("{name}, a date in seconds"));
@@ -285,21 +288,15 @@ impl Claims {
         Ok(())
     }
 
-    /// For the operator: short, and without control characters.
-    fn shown_htm(&self) -> String {
-        self.htm.chars().take(20).flat_map(char::escape_debug).collect()
-    }
-
     /// For the operator: without query and user information, which may hold secrets.
     fn shown_htu(&self) -> String {
         let end = self.htu.find(['?', '#']).unwrap_or(self.htu.len());
-        let shown = &self.htu[..end];
-        let shown = shown.rsplit_once('@').map_or(shown, |(_, rest)| rest);
-        shown.chars().take(200).flat_map(char::escape_debug).collect()
+        let bare = &self.htu[..end];
+        shown(bare.rsplit_once('@').map_or(bare, |(_, rest)| rest))
     }
 }
 
-impl fmt::Debug for Claims {
+impl fmt::Debug for Claims<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Claims(…)")
     }

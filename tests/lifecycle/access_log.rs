@@ -124,7 +124,7 @@ async fn requests_without_a_route_or_a_readable_target_have_a_line_too() {
     assert_eq!(fields(&line, &["route", "path", "reason", "status", "binding"]), wanted);
     nowhere.target = "/api/../x".to_owned();
     let (_, line) = logged(&gateway, Http::One, &nowhere).await;
-    let wanted = json!({"route": null, "path": "", "host": "", "reason": "target_invalid", "status": 400});
+    let wanted = json!({"route": null, "path": "/api/../x", "host": null, "reason": "target_invalid", "status": 400});
     assert_eq!(fields(&line, &["route", "path", "host", "reason", "status"]), wanted);
     let (_, line) = logged(&gateway, Http::Two, &message("/open/x", &[])).await;
     let wanted = json!({"route": "open", "decision": "public", "status": 200, "reason": null, "client_id": null});

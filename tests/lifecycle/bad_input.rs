@@ -30,7 +30,12 @@ fn with_tls(certificate: &str, key: &str) -> impl FnOnce(&mut Configuration) {
 #[tokio::test]
 async fn a_configuration_that_is_none() {
     let stage = Stage::set().await;
-    both_refuse(&stage, "absent.yaml", &["error: absent.yaml: cannot be read: No such file", "`--config FILE`"]).await;
+    both_refuse(
+        &stage,
+        "absent.yaml",
+        &["error: absent.yaml: cannot be read: No such file", "a relative path begins at the current directory"],
+    )
+    .await;
     fs::create_dir(stage.file("folder.yaml")).unwrap();
     both_refuse(&stage, "folder.yaml", &["error: folder.yaml: cannot be read: Is a directory"]).await;
     let garbage: &[(&[u8], &[&str])] = &[
@@ -101,7 +106,7 @@ async fn an_occupied_address_is_named_and_nothing_is_half_started() {
         (taken.to_string(), admin.to_string(), format!("error: cannot listen on {taken}: ")),
         // The second of two listeners: the first was open already.
         (format!("{first}' }}, {{ address: '{taken}"), admin.to_string(), format!("error: cannot listen on {taken}: ")),
-        (first.to_string(), taken.to_string(), format!("error: admin: cannot listen on {taken}: ")),
+        (first.to_string(), taken.to_string(), format!("error: the admin port cannot be opened: cannot listen on {taken}: ")),
     ];
     for (listener, admin_address, wanted) in cases {
         let file = stage.configured(|configuration| {

@@ -11,6 +11,7 @@ use rustls::{Error, InconsistentKeys};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
+use zeroize::Zeroizing;
 
 use super::files::{LoadError, certificates, private_key, read};
 use crate::time::UnixTime;
@@ -37,13 +38,39 @@ impl ServerCertificate {
     /// This does not ask whether the certificate is trusted by anyone or still valid.
     ///
     /// # Errors
-    /// Which file cannot be used, what was expected and what was found; also when the key is another certificate's.
-    pub fn load(certificate_file: &Path, key_file: &Path) -> Result<Self, LoadError> {
-        let (certificate, key) = (read(certificate_file)?, read(key_file)?);
+    /// Each file that cannot be used, what was expected and what was found; also when the key is another
+    /// certificate's.
+    pub fn load(certificate_file: &Path, key_file: &Path) -> Result<Self, Vec<LoadError>> {
+        let chain = Self::check_certificate(certificate_file);
+        let key = Self::check_key(key_file);
+        let (certificate, key) = match (chain, key) {
+            (Ok(certificate), Ok(key)) => (certificate, key),
+            (chain, key) => return Err(chain.err().into_iter().chain(key.err()).collect()),
+        };
         Self::new(&certificate, &key).map_err(|fault| match fault {
-            Fault::Certificate(problem) => LoadError::new(certificate_file, problem),
-            Fault::Key(problem) => LoadError::new(key_file, problem),
+            Fault::Certificate(problem) => vec![LoadError::new(certificate_file, problem)],
+            Fault::Key(problem) => vec![LoadError::new(key_file, problem)],
         })
+    }
+
+    /// Reads a file that must hold a certificate.
+    ///
+    /// # Errors
+    /// What was expected of the file and what was found.
+    pub fn check_certificate(file: &Path) -> Result<Zeroizing<Vec<u8>>, LoadError> {
+        let pem = read(file)?;
+        certificates(&pem).map_err(|problem| LoadError::new(file, problem))?;
+        Ok(pem)
+    }
+
+    /// Reads a file that must hold a private key.
+    ///
+    /// # Errors
+    /// What was expected of the file and what was found.
+    pub fn check_key(file: &Path) -> Result<Zeroizing<Vec<u8>>, LoadError> {
+        let pem = read(file)?;
+        private_key(&pem).map_err(|problem| LoadError::new(file, problem))?;
+        Ok(pem)
     }
 
     /// As [`load`](Self::load), from memory.

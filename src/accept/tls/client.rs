@@ -37,14 +37,23 @@ impl ClientTrust {
     /// Reads authorities from a PEM file and revocation lists from PEM or DER files.
     ///
     /// # Errors
-    /// Which file cannot be used, what was expected and what was found.
-    pub fn load(ca_file: &Path, crl_files: &[PathBuf]) -> Result<Self, LoadError> {
-        let roots = Arc::new(load_roots(ca_file)?);
+    /// Each file that cannot be used, what was expected and what was found.
+    pub fn load(ca_file: &Path, crl_files: &[PathBuf]) -> Result<Self, Vec<LoadError>> {
+        let mut errors = Vec::new();
+        let roots = load_roots(ca_file).map_err(|error| errors.push(error)).ok();
         let mut crls = Vec::new();
         for file in crl_files {
-            crls.extend(revocation_lists(&read(file)?).map_err(|problem| LoadError::new(file, problem))?);
+            let lists =
+                read(file).and_then(|text| revocation_lists(&text).map_err(|problem| LoadError::new(file, problem)));
+            match lists {
+                Ok(lists) => crls.extend(lists),
+                Err(error) => errors.push(error),
+            }
         }
-        Ok(Self::Authorities { roots, crls })
+        match roots {
+            Some(roots) if errors.is_empty() => Ok(Self::Authorities { roots: Arc::new(roots), crls }),
+            _ => Err(errors),
+        }
     }
 }
 

@@ -38,6 +38,12 @@ fn told(error: &LoadError) -> String {
     format!("{name}: {}", error.problem)
 }
 
+/// The one problem there is.
+fn only(errors: Vec<LoadError>) -> LoadError {
+    let [error] = <[LoadError; 1]>::try_from(errors).expect("one problem");
+    error
+}
+
 fn pair() -> (String, String) {
     server_pem(&authority("server authority"), &["RS.example", "*.rs.example", "192.0.2.7", "2001:db8::7"])
 }
@@ -108,7 +114,7 @@ fn a_bad_key_file_is_explained_and_not_quoted() {
         ),
     ] {
         let key_file = folder.write("tls.key", &content);
-        let error = ServerCertificate::load(&certificate_file, &key_file).unwrap_err();
+        let error = only(ServerCertificate::load(&certificate_file, &key_file).unwrap_err());
         assert_eq!(told(&error), format!("tls.key: {problem}"));
     }
     ServerCertificate::load(&certificate_file, &folder.write("tls.key", key)).unwrap();
@@ -125,10 +131,10 @@ fn a_bad_certificate_file_is_explained() {
         ("", "expected PEM certificates, found an empty file"),
         (hollow, "expected a certificate, found PEM around something else"),
     ] {
-        let error = ServerCertificate::load(&folder.write("tls.crt", content), &key_file).unwrap_err();
+        let error = only(ServerCertificate::load(&folder.write("tls.crt", content), &key_file).unwrap_err());
         assert_eq!(told(&error), format!("tls.crt: {problem}"));
     }
-    let error = ServerCertificate::load(Path::new("/nowhere/tls.crt"), &key_file).unwrap_err();
+    let error = only(ServerCertificate::load(Path::new("/nowhere/tls.crt"), &key_file).unwrap_err());
     assert!(told(&error).starts_with("tls.crt: cannot be read: No such file"), "{error}");
 }
 
@@ -161,7 +167,17 @@ fn bad_authorities_and_revocation_lists_are_explained() {
         (certificate.into_bytes(), "expected certificate revocation lists, found a certificate"),
         (vec![0x30, 0x82, 0, 0], "expected a certificate revocation list of RFC 5280, found one with a flaw"),
     ] {
-        let error = ClientTrust::load(&ca_file, &[folder.write("ca.crl", content)]).unwrap_err();
+        let error = only(ClientTrust::load(&ca_file, &[folder.write("ca.crl", content)]).unwrap_err());
         assert!(told(&error).starts_with(&format!("ca.crl: {problem}")), "{error}");
     }
+}
+
+#[test]
+fn every_file_that_cannot_be_used_is_told_at_once() {
+    let folder = Folder::new();
+    let (certificate, key) = pair();
+    let swapped = (folder.write("tls.crt", key), folder.write("tls.key", certificate));
+    assert_eq!(ServerCertificate::load(&swapped.0, &swapped.1).unwrap_err().len(), 2);
+    let crls = [folder.write("a.crl", "x"), folder.write("b.crl", "y")];
+    assert_eq!(ClientTrust::load(&swapped.0, &crls).unwrap_err().len(), 3);
 }

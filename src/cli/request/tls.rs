@@ -86,7 +86,7 @@ impl Trust {
 
 /// What to do about a handshake that failed, where an argument would help.
 pub fn hint(error: &anyhow::Error) -> Option<&'static str> {
-    use rustls::{AlertDescription, Error};
+    use rustls::{AlertDescription, CertificateError, Error};
     // I/O errors are wrapped in each other, and the source of one skips the error inside it.
     let inside = |cause: &(dyn std::error::Error + 'static)| {
         let mut inner = cause.downcast_ref::<io::Error>()?.get_ref()?;
@@ -96,6 +96,14 @@ pub fn hint(error: &anyhow::Error) -> Option<&'static str> {
         inner.downcast_ref::<Error>().cloned()
     };
     match error.chain().find_map(inside)? {
+        Error::InvalidCertificate(CertificateError::Other(other))
+            if other.to_string().contains("CaUsedAsEndEntity") =>
+        {
+            Some(
+                "the server shows a certificate of an authority (CA:TRUE) as its own; openssl makes another one with \
+             -addext basicConstraints=critical,CA:FALSE",
+            )
+        }
         Error::InvalidCertificate(_) => Some("--cacert FILE names whom to trust, --insecure trusts anyone"),
         Error::AlertReceived(AlertDescription::CertificateRequired) => {
             Some("the server asks for a client certificate: --cert FILE --cert-key FILE")

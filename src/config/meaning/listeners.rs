@@ -105,11 +105,22 @@ fn certificate(
 ) -> Option<Arc<ServerCertificate>> {
     let chain_file = chain.required("a PEM file with the certificate and its intermediates", reading);
     let key_file = key.required("a PEM file with the private key of the certificate", reading);
-    let (chain_file, key_file) = (reading.path(chain_file?), reading.path(key_file?));
-    ServerCertificate::load(&chain_file, &key_file)
-        .map_err(|error| unusable(&error, if error.path == key_file { key } else { chain }, reading))
+    let (chain_file, key_file) = (chain_file.map(|file| reading.path(file)), key_file.map(|file| reading.path(file)));
+    let loaded = match (&chain_file, &key_file) {
+        (Some(chain_file), Some(key_file)) => ServerCertificate::load(chain_file, key_file).map(Arc::new),
+        // What is there is looked at all the same, so that its mistakes are told in the same run.
+        (Some(chain_file), None) => Err(ServerCertificate::check_certificate(chain_file).err().into_iter().collect()),
+        (None, Some(key_file)) => Err(ServerCertificate::check_key(key_file).err().into_iter().collect()),
+        (None, None) => Err(Vec::new()),
+    };
+    let is_key = |error: &LoadError| key_file.as_ref() == Some(&error.path) && chain_file != key_file;
+    loaded
+        .map_err(|errors| {
+            for error in &errors {
+                unusable(error, if is_key(error) { key } else { chain }, reading);
+            }
+        })
         .ok()
-        .map(Arc::new)
 }
 
 fn client_certificates(written: &written::ClientCertificates, reading: &mut Reading<'_>) -> ClientCertificates {
@@ -138,9 +149,11 @@ fn client_authorities(written: &Authorities, reading: &mut Reading<'_>) -> Optio
     let crl_files: Vec<_> = values(&written.crl_files).map(|(field, file)| (field, reading.path(file))).collect();
     let crl_paths: Vec<_> = crl_files.iter().map(|(_, path)| path.clone()).collect();
     ClientTrust::load(&ca_file, &crl_paths)
-        .map_err(|error| {
-            let crl = crl_files.iter().find(|(_, path)| *path == error.path);
-            unusable(&error, crl.map_or(&written.ca_file, |(field, _)| *field), reading);
+        .map_err(|errors| {
+            for error in &errors {
+                let crl = crl_files.iter().find(|(_, path)| *path == error.path && *path != ca_file);
+                unusable(error, crl.map_or(&written.ca_file, |(field, _)| *field), reading);
+            }
         })
         .ok()
 }

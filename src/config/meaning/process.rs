@@ -36,7 +36,7 @@ pub fn replay(written: &written::Replay, reading: &mut Reading<'_>) -> MemorySet
         // Written out, the default is a decision; left out, it may be an oversight.
         let message = "spent proofs are remembered by this process alone; replicas do not share them";
         reading
-            .warning(written.store.place, &written.store.path, message, "not configured")
+            .warning(written.store.place, &written.store.path, message, "`replay` is not configured here")
             .help("write `replay: { store: memory }` if that is right");
     }
     // A number that fits no memory is a slip of the finger.
