@@ -233,6 +233,28 @@ error: routes[0].access.bindings: nobody can pass: no listener asks clients for 
 }
 
 #[test]
+fn every_file_of_a_pair_is_told_in_one_run() {
+    let files = "certificate_file: tls.key, key_file: nope.key";
+    let content = SMALLEST
+        .replace("certificate_file: tls.crt, key_file: tls.key", files)
+        .replace("mode: request", "mode: request, trust: { ca_file: tls.key, crl_files: [nope.crl] }");
+    let report = read(&content).unwrap_err();
+    let fields: Vec<_> =
+        report.findings().iter().filter(|f| f.severity() == Severity::Error).map(|f| f.field()).collect();
+    let tls = "listeners[0].tls";
+    let trust = "listeners[0].tls.client_certificates.trust";
+    assert_eq!(
+        fields,
+        [
+            format!("{tls}.certificate_file"),
+            format!("{tls}.key_file"),
+            format!("{trust}.ca_file"),
+            format!("{trust}.crl_files[0]")
+        ]
+    );
+}
+
+#[test]
 fn files_are_read_and_judged_at_their_place() {
     let tls = |files: &str| SMALLEST.replace("certificate_file: tls.crt, key_file: tls.key", files);
     let trust = |trust: &str| SMALLEST.replace("mode: request", &format!("mode: request, trust: {trust}"));

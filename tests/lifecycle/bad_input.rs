@@ -106,7 +106,11 @@ async fn an_occupied_address_is_named_and_nothing_is_half_started() {
         (taken.to_string(), admin.to_string(), format!("error: cannot listen on {taken}: ")),
         // The second of two listeners: the first was open already.
         (format!("{first}' }}, {{ address: '{taken}"), admin.to_string(), format!("error: cannot listen on {taken}: ")),
-        (first.to_string(), taken.to_string(), format!("error: the admin port cannot be opened: cannot listen on {taken}: ")),
+        (
+            first.to_string(),
+            taken.to_string(),
+            format!("error: the admin port cannot be opened: cannot listen on {taken}: "),
+        ),
     ];
     for (listener, admin_address, wanted) in cases {
         let file = stage.configured(|configuration| {
