@@ -16,7 +16,7 @@ mod issuers;
 mod pace;
 mod settings;
 #[cfg(test)]
-mod test_issuer;
+mod tests;
 
 pub use error::LoadError;
 pub use events::{KeyEvents, RefreshResult};

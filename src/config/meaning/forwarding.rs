@@ -114,7 +114,10 @@ fn header_name(
         reading.error(name.place, &field.path, message, "not such a name");
         return None;
     };
-    if RESERVED.contains(&header.as_str()) || header.as_str().starts_with("x-forwarded-") {
+    // Servers that hand fields to programs fold `-` and `_` into one, so no other spelling is free either.
+    let folded = |name: &str| name.bytes().filter(u8::is_ascii_alphanumeric).collect::<Vec<_>>();
+    let own = folded(header.as_str());
+    if RESERVED.iter().any(|reserved| folded(reserved) == own) || own.starts_with(b"xforwarded") {
         let message = format!("`{header}` is not for a route to set");
         reading.error(name.place, &field.path, message, "the gateway or the connection speaks for this field");
         return None;

@@ -225,6 +225,11 @@ fn routes_are_checked() {
             "    forward: { claims: { X-Forwarded-For: sub } }",
             "not for a route",
         ),
+        route(
+            "routes[0].forward.headers.X_Forwarded_For",
+            "    forward: { headers: { X_Forwarded_For: x } }",
+            "not for a route to set",
+        ),
         route("routes[0].forward.headers.DPoP", "    forward: { headers: { DPoP: x } }", "not for a route to set"),
         route("routes[0].forward.headers.a b", "    forward: { headers: { a b: x } }", "the name of a header field"),
         route(

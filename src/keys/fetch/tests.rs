@@ -1,7 +1,7 @@
 use std::time::Instant;
 
 use super::*;
-use crate::keys::test_issuer::{Answer, TestIssuer, ok, with_fields};
+use crate::keys::tests::{Answer, TestIssuer, ok, with_fields};
 
 fn client(roots: Arc<RootCertStore>) -> HttpClient {
     let limits = Limits { connect: Duration::from_millis(200), total: Duration::from_millis(400), bytes: 10_000 };

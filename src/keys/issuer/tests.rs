@@ -7,7 +7,7 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::keys::Issuers;
 use crate::keys::fetch::Limits;
-use crate::keys::test_issuer::{Answer, TestIssuer, ec, ok, with_fields};
+use crate::keys::tests::{Answer, TestIssuer, ec, ok, with_fields};
 use crate::verify::Algorithm;
 
 mod demand;

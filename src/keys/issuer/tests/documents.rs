@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::keys::test_issuer::{rsa, with};
+use crate::keys::tests::{rsa, with};
 
 #[tokio::test]
 async fn what_cannot_be_used_is_left_out_and_the_rest_serves() {
