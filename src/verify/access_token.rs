@@ -115,7 +115,7 @@ impl<'a> UnverifiedToken<'a> {
         if !self.header.string("typ").is_some_and(accepted) {
             return Err(Refusal::new(Reason::TokenType)
                 .expected(format!("typ {}", rules.token_types.join(" or ")))
-                .found(self.header.string("typ").map_or_else(|| "none".to_owned(), shown)));
+                .found(if self.header.has("typ") { "another" } else { "none" }));
         }
         if !rules.algorithms.contains(&self.algorithm) {
             return Err(Refusal::new(Reason::TokenAlgorithm)
@@ -128,7 +128,7 @@ impl<'a> UnverifiedToken<'a> {
 
     fn signing_key(&self, keys: &Keyset) -> Result<Thumbprint, Refusal> {
         let unknown = || {
-            let kid = self.header.get("kid").map_or_else(|| "no kid".to_owned(), |kid| shown(&kid.to_string()));
+            let kid = if self.header.has("kid") { "another kid" } else { "no kid" };
             Refusal::new(Reason::TokenKeyUnknown)
                 .expected("a kid and alg of the issuer's JWK set")
                 .found(format!("{kid}, {}", self.algorithm))
