@@ -1,10 +1,12 @@
 //! What leaves towards the upstream: the client's message without anything that speaks for the client, and with
 //! what the gateway knows of it (RFC 9110 §7.6, RFC 9440 §2.4).
 
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
+use bytes::BytesMut;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::uri::{self, Uri};
+use http::uri::Uri;
 use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
@@ -13,7 +15,6 @@ use serde_json::Value;
 use super::body::RequestBody;
 use super::reserved::OwnFields;
 use super::upgrade;
-use super::upstream::Upstream;
 use crate::authorize::{Authorized, Grant};
 use crate::refusal::{Reason, Refusal};
 use crate::request::connection::remove_hop_by_hop;
@@ -25,7 +26,6 @@ use crate::routes::{AuthorizationForward, Forwarding};
 pub fn prepare(
     authorized: Authorized<Incoming>,
     own: &OwnFields,
-    upstream: &Upstream,
     websocket: bool,
 ) -> Result<(Request<RequestBody>, Option<OnUpgrade>), Refusal> {
     let (inbound, route, grant) = authorized.into_parts();
@@ -34,7 +34,7 @@ pub fn prepare(
     let (mut request, _peer, target, _id) = inbound.into_parts();
     let on_upgrade = websocket.then(|| hyper::upgrade::on(&mut request));
     let (mut parts, body) = request.into_parts();
-    parts.uri = uri(forwarding, &target, upstream)?;
+    parts.uri = uri(forwarding, &target)?;
     let te_trailers = parts.headers.get_all(header::TE).iter().any(|te| has_token(te, "trailers"));
     let via = via(&parts.headers, parts.version);
     parts.version = Version::HTTP_11;
@@ -46,7 +46,9 @@ pub fn prepare(
     for (name, value) in forwarding.headers.iter().cloned().chain(proven).chain(facts) {
         headers.insert(name, value);
     }
-    headers.insert(header::HOST, authority_field(&target)?);
+    if !headers.get(header::HOST).is_some_and(|host| target.is_spelled(host.as_bytes())) {
+        headers.insert(header::HOST, authority_field(&target)?);
+    }
     headers.insert(header::VIA, via);
     join_cookies(headers);
     if websocket {
@@ -60,6 +62,10 @@ pub fn prepare(
 }
 
 fn remove_reserved(headers: &mut HeaderMap, own: &OwnFields) {
+    // Looking twice is cheaper than a list of names: most clients send none of them.
+    if !headers.keys().any(|name| own.forbid(name.as_str())) {
+        return;
+    }
     let doomed: Vec<HeaderName> = headers.keys().filter(|name| own.forbid(name.as_str())).cloned().collect();
     for name in doomed {
         headers.remove(name);
@@ -86,18 +92,13 @@ fn authorization(forwarding: &Forwarding, grant: &Grant) -> Option<HeaderValue> 
     Some(value)
 }
 
-/// The upstream's scheme and authority, and the client's own path and query.
-fn uri(forwarding: &Forwarding, target: &Target, upstream: &Upstream) -> Result<Uri, Refusal> {
-    let path = match &forwarding.strip_prefix {
+/// The client's own path and query, in origin-form (RFC 9112 §3.2.1).
+fn uri(forwarding: &Forwarding, target: &Target) -> Result<Uri, Refusal> {
+    Ok(Uri::from(match &forwarding.strip_prefix {
         // Whether it can be stripped was asked when the route was selected.
         Some(prefix) => target.without_prefix(prefix).ok_or(Reason::TargetInvalid)?,
         None => target.path_and_query().clone(),
-    };
-    let mut parts = uri::Parts::default();
-    parts.scheme = Some(upstream.settings().scheme.clone());
-    parts.authority = Some(upstream.settings().authority.clone());
-    parts.path_and_query = Some(path);
-    Uri::from_parts(parts).map_err(|_| Refusal::new(Reason::TargetInvalid))
+    }))
 }
 
 /// The `Host` that the client used: an unmodified API makes its links from it.
@@ -110,20 +111,29 @@ fn authority_field(target: &Target) -> Result<HeaderValue, Refusal> {
 fn client_facts(inbound: &Inbound<Incoming>) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
     let target = inbound.target();
     let address = inbound.peer().address.ip();
-    let node = match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => format!("\"[{address}]\""),
-    };
     let (scheme, authority) = (target.external_scheme(), target.external_authority());
+    // One allocation for all of them.
+    let mut text = BytesMut::with_capacity(256);
+    let mut value = |arguments: fmt::Arguments<'_>| {
+        // Cannot fail: there is always more memory, or the process ends.
+        let _ = text.write_fmt(arguments);
+        HeaderValue::from_maybe_shared(text.split().freeze()).ok()
+    };
     [
-        ("forwarded", format!("for={node};host=\"{authority}\";proto={scheme}")),
-        ("x-forwarded-for", address.to_string()),
-        ("x-forwarded-host", authority.to_owned()),
-        ("x-forwarded-proto", scheme.to_owned()),
-        ("x-request-id", inbound.id().as_str().to_owned()),
+        (
+            "forwarded",
+            match address {
+                IpAddr::V4(address) => value(format_args!("for={address};host=\"{authority}\";proto={scheme}")),
+                IpAddr::V6(address) => value(format_args!("for=\"[{address}]\";host=\"{authority}\";proto={scheme}")),
+            },
+        ),
+        ("x-forwarded-for", value(format_args!("{address}"))),
+        ("x-forwarded-host", value(format_args!("{authority}"))),
+        ("x-forwarded-proto", value(format_args!("{scheme}"))),
+        ("x-request-id", value(format_args!("{}", inbound.id().as_str()))),
     ]
     .into_iter()
-    .filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::try_from(value).ok()?)))
+    .filter_map(|(name, value)| Some((HeaderName::from_static(name), value?)))
 }
 
 /// The hops so far and this one, by the protocol that the message came in (RFC 9110 §7.6.3).
@@ -133,6 +143,9 @@ fn via(headers: &HeaderMap, received: Version) -> HeaderValue {
         Version::HTTP_10 => "1.0 keybound",
         _ => "1.1 keybound",
     };
+    if !headers.contains_key(header::VIA) {
+        return HeaderValue::from_static(own);
+    }
     let mut hops: Vec<&str> = headers.get_all(header::VIA).iter().filter_map(|line| line.to_str().ok()).collect();
     hops.push(own);
     HeaderValue::from_str(&hops.join(", ")).unwrap_or_else(|_| HeaderValue::from_static(own))
@@ -140,10 +153,11 @@ fn via(headers: &HeaderMap, received: Version) -> HeaderValue {
 
 /// RFC 9113 §8.2.3: cookies that came in several lines are one line in HTTP/1.1.
 fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(header::COOKIE).iter().nth(1).is_none() {
+        return;
+    }
     let lines: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if lines.len() > 1
-        && let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))
-    {
+    if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
         headers.insert(header::COOKIE, joined);
     }
 }

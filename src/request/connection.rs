@@ -48,17 +48,25 @@ pub fn check_nominations(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
+/// Fields that belong to a connection whether or not they are nominated.
+const HOP_BY_HOP: [HeaderName; 7] = [
+    header::CONNECTION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::PROXY_AUTHENTICATE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
 /// Removes what belongs to the connection that a message came over.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let nominated: Vec<HeaderName> = nominated(headers).filter_map(|name| HeaderName::from_bytes(name).ok()).collect();
-    for name in nominated {
-        headers.remove(name);
-    }
-    for name in [header::CONNECTION, header::TE, header::TRANSFER_ENCODING, header::UPGRADE, header::PROXY_AUTHENTICATE]
-    {
-        headers.remove(name);
-    }
-    for name in ["keep-alive", "proxy-connection"] {
+    // Most messages have none of them, and looking is cheaper than removing.
+    let doomed: Vec<HeaderName> = nominated(headers)
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .chain(headers.keys().filter(|name| HOP_BY_HOP.contains(name)).cloned())
+        .collect();
+    for name in doomed {
         headers.remove(name);
     }
 }

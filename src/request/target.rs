@@ -189,6 +189,18 @@ impl Target {
         self.host.port
     }
 
+    /// Whether a `Host` field says just what [`Self::host`] and [`Self::port`] say.
+    pub fn is_spelled(&self, field: &[u8]) -> bool {
+        let rest = field.strip_prefix(self.host().as_bytes());
+        match (rest, self.port()) {
+            (Some(rest), None) => rest.is_empty(),
+            // The port was read from canonical decimal.
+            (Some([b':', digits @ ..]), Some(port)) => std::str::from_utf8(digits)
+                .is_ok_and(|digits| digits.parse() == Ok(port) && !digits.starts_with(['0', '+'])),
+            (Some(_) | None, _) => false,
+        }
+    }
+
     /// The external URL without query, normalized by RFC 3986 §6.2.2 and §6.2.3: what `htu` must be equal to.
     pub fn external_url(&self) -> &str {
         &self.external_url
