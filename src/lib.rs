@@ -37,3 +37,4 @@ pub mod telemetry;
 pub mod time;
 pub mod tokens;
 pub mod verify;
+pub mod workers;

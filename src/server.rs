@@ -12,9 +12,10 @@ use crate::clock::Clock;
 use crate::gateway::{Door, Gateway, GatewayError, Readiness, Settings};
 use crate::refusal::Reason;
 use crate::telemetry::{Decision, Metrics};
+use crate::workers::{self, Workers};
 
-/// How often spent proofs that can no longer be accepted are let go of.
-const EXPIRE_EVERY: Duration = Duration::from_secs(1);
+/// How often what is no longer needed is let go of: spent proofs that can no longer be accepted, idle connections.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
 
 /// How often readiness is looked at while somebody waits for it.
 const READY_POLL: Duration = Duration::from_millis(10);
@@ -34,6 +35,9 @@ pub enum StartError {
     /// The gateway cannot be set up.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
+    /// The system gives no threads.
+    #[error("the threads that serve connections cannot be started")]
+    Workers(#[source] std::io::Error),
 }
 
 /// A gateway with its listeners, its admin port and its background work.
@@ -42,6 +46,7 @@ pub struct Server {
     gateway: Arc<Gateway>,
     gate: Gate,
     admin_gate: Gate,
+    workers: Arc<Workers>,
     addresses: Vec<SocketAddr>,
     admin: SocketAddr,
     limits: Limits,
@@ -103,9 +108,11 @@ impl Server {
         let admin = Listener::bind(&admin).map_err(StartError::Admin)?;
         let limits = settings.limits.clone();
         let gateway = Arc::new(Gateway::new(&mut settings, clock)?);
+        let workers = Workers::start(workers::per_core()).map_err(StartError::Workers)?;
         let mut server = Self {
             gate: Gate::new(limits.clone()),
             admin_gate: Gate::new(Limits { connections: 64, ..limits.clone() }),
+            workers: Arc::new(workers),
             addresses: bound.iter().map(Listener::address).collect(),
             admin: admin.address(),
             limits,
@@ -128,10 +135,10 @@ impl Server {
         self.background.push(tokio::spawn(async move { issuers.run().await }));
         let gateway = Arc::clone(&self.gateway);
         self.background.push(tokio::spawn(async move {
-            let mut tick = tokio::time::interval(EXPIRE_EVERY);
+            let mut tick = tokio::time::interval(TIDY_EVERY);
             loop {
                 tick.tick().await;
-                gateway.expire_proofs();
+                gateway.tidy();
             }
         }));
     }
@@ -141,7 +148,8 @@ impl Server {
         let door = Door::new(Arc::clone(&self.gateway), settings.public_url);
         let events = Arc::new(CountConnections(Arc::clone(self.gateway.metrics())));
         let gate = self.gate.clone();
-        self.listening.push(tokio::spawn(listener.run(door, events, gate)));
+        let workers = Arc::clone(&self.workers);
+        self.listening.push(tokio::spawn(listener.run_on(door, events, gate, workers)));
     }
 
     fn run_admin(&mut self, listener: Listener, expiries: Vec<Expiry>) {

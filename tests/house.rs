@@ -10,20 +10,21 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// Which stations each station may import, in the order of a request's way. What is not listed may import anything.
-const MAY_IMPORT: [(&str, &[&str]); 15] = [
+const MAY_IMPORT: [(&str, &[&str]); 16] = [
+    ("workers", &[]),
     ("refusal", &[]),
     ("time", &[]),
     ("clock", &["time"]),
     ("request", &["refusal"]),
     ("verify", &["refusal", "time", "request"]),
     ("routes", &["refusal", "time", "request", "verify"]),
-    ("accept", &["refusal", "time", "request"]),
+    ("accept", &["refusal", "time", "request", "workers"]),
     ("keys", &["refusal", "time", "clock", "verify"]),
     ("replay", &["refusal", "time", "verify"]),
     ("tokens", &["refusal", "time", "clock", "verify", "keys"]),
     ("authorize", &["refusal", "time", "request", "verify", "routes", "replay"]),
     ("respond", &["refusal", "request", "routes"]),
-    ("forward", &["refusal", "request", "routes", "authorize", "keys"]),
+    ("forward", &["refusal", "request", "routes", "authorize", "keys", "workers"]),
     ("telemetry", &["refusal", "request", "verify"]),
     (
         "gateway",

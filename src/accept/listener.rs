@@ -8,10 +8,11 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::connection::{Door, serve};
-use super::gate::Gate;
+use super::gate::{Gate, Place};
 use super::settings::ListenerSettings;
 use super::tls::{CurrentTls, TlsError};
 use super::{Events, Handler};
+use crate::workers::Workers;
 
 /// Connections that the system may keep waiting for us; it caps this at `net.core.somaxconn`.
 const BACKLOG: u32 = 4096;
@@ -90,27 +91,63 @@ impl Listener {
         self.tls.clone()
     }
 
-    /// Accepts connections and serves them until the gate closes. When this resolves, the socket is closed;
-    /// connections may still be open, which [`Gate::drained`] waits for.
+    /// Accepts connections and serves them on this runtime until the gate closes. When this resolves, the socket is
+    /// closed; connections may still be open, which [`Gate::drained`] waits for.
     pub async fn run<H: Handler>(self, handler: H, events: Arc<dyn Events>, gate: Gate) {
+        let door = Arc::new(Door::new(handler, gate, self.tls.clone()));
+        let begin = |stream, address, place| {
+            tokio::spawn(serve(Arc::clone(&door), stream, address, place));
+        };
+        self.accept_until_closed(door.gate(), &events, begin).await;
+    }
+
+    /// The same, but every connection is served by one of the `workers`.
+    pub async fn run_on<H: Handler>(self, handler: H, events: Arc<dyn Events>, gate: Gate, workers: Arc<Workers>) {
+        let door = Arc::new(Door::new(handler, gate, self.tls.clone()));
+        let begin = |stream: TcpStream, address, place| {
+            // From this runtime's event queue to the worker's.
+            let stream = match stream.into_std() {
+                Ok(stream) => stream,
+                Err(error) => return events.accept_failed(&error),
+            };
+            let (door, events) = (Arc::clone(&door), Arc::clone(&events));
+            workers.spawn(async move {
+                match TcpStream::from_std(stream) {
+                    Ok(stream) => serve(door, stream, address, place).await,
+                    Err(error) => events.accept_failed(&error),
+                }
+            });
+        };
+        self.accept_until_closed(door.gate(), &events, begin).await;
+    }
+
+    async fn accept_until_closed(
+        &self,
+        gate: &Gate,
+        events: &Arc<dyn Events>,
+        begin: impl Fn(TcpStream, SocketAddr, Place),
+    ) {
         let mut phases = gate.phases();
-        let door = Arc::new(Door::new(handler, gate, self.tls));
-        let accepting = accept(&self.socket, &door, &events);
         tokio::select! {
             biased;
             _ = phases.next() => {}
-            () = accepting => {}
+            () = accept(&self.socket, gate, events, begin) => {}
         }
     }
 }
 
 /// Accepts first and waits for a place then. The other way round, a listener at rest would sit on the last place
 /// while clients wait at another one. The clients behind wait in the backlog.
-async fn accept<H: Handler>(socket: &TcpListener, door: &Arc<Door<H>>, events: &Arc<dyn Events>) {
+async fn accept(
+    socket: &TcpListener,
+    gate: &Gate,
+    events: &Arc<dyn Events>,
+    begin: impl Fn(TcpStream, SocketAddr, Place),
+) {
     loop {
         let (stream, address) = next_client(socket, events).await;
-        let Some(place) = door.gate().place(events).await else { return };
-        tokio::spawn(serve(Arc::clone(door), stream, address, place));
+        let Some(place) = gate.place(events).await else { return };
+        begin(stream, address, place);
     }
 }
 

@@ -35,9 +35,9 @@ impl Serve {
     }
 }
 
-/// The runtime that everything runs on.
+/// The runtime of whatever does not serve clients' connections: those have workers of their own.
 pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
 }
 
 async fn serve(loaded: Loaded, config: &Path) -> anyhow::Result<ExitCode> {

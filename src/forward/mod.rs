@@ -6,7 +6,9 @@
 
 mod body;
 mod egress;
+mod pool;
 mod reserved;
+mod response;
 mod settings;
 mod upgrade;
 mod upstream;
@@ -22,6 +24,7 @@ use crate::refusal::{Reason, Refusal};
 
 pub use body::RequestBody;
 pub use reserved::OwnFields;
+pub use response::ResponseBody;
 pub use settings::UpstreamSettings;
 pub use upstream::{Upstream, UpstreamError};
 
@@ -35,7 +38,7 @@ pub struct Forwarder {
 /// An upstream's answer, and how long it took to begin.
 pub struct Forwarded {
     /// Head and streaming body.
-    pub response: Response<Incoming>,
+    pub response: Response<ResponseBody>,
     /// Set when the connection now belongs to another protocol (WebSocket).
     pub upgraded: bool,
 }
@@ -54,6 +57,11 @@ impl Forwarder {
         Ok(Self { upstreams, own, body_bytes })
     }
 
+    /// Closes upstream connections that nobody has used for a while. About once a second, off the requests' way.
+    pub fn tidy(&self) {
+        self.upstreams.iter().for_each(Upstream::tidy);
+    }
+
     /// The upstream of that index.
     pub fn upstream(&self, index: usize) -> Option<&Upstream> {
         self.upstreams.get(index)
@@ -68,7 +76,7 @@ impl Forwarder {
         let unreachable = || Refusal::new(Reason::UpstreamUnreachable);
         let upstream = self.upstream(authorized.route().upstream).ok_or_else(unreachable)?;
         let wants_upgrade = upgrade::is_websocket(authorized.inbound().request());
-        let (mut request, on_upgrade) = egress::prepare(authorized, &self.own, upstream, wants_upgrade)?;
+        let (mut request, on_upgrade) = egress::prepare(authorized, &self.own, wants_upgrade)?;
         let declared = request.headers().get(header::CONTENT_LENGTH);
         let declared: Option<u64> = declared.and_then(|value| value.to_str().ok()?.parse().ok());
         if let (Some(limit), Some(length)) = (self.body_bytes, declared)

@@ -3,11 +3,11 @@
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
 use super::Forwarded;
+use super::response::ResponseBody;
 use crate::refusal::{Reason, Refusal};
 use crate::request::connection::nominated;
 
@@ -29,7 +29,7 @@ pub fn ask(headers: &mut HeaderMap) {
 }
 
 /// Joins the connections when the upstream agreed. A 101 that nobody asked for is no answer (RFC 9110 §15.2.2).
-pub fn join(mut response: Response<Incoming>, client: Option<OnUpgrade>) -> Result<Forwarded, Refusal> {
+pub fn join(mut response: Response<ResponseBody>, client: Option<OnUpgrade>) -> Result<Forwarded, Refusal> {
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(Forwarded { response, upgraded: false });
     }
@@ -40,6 +40,7 @@ pub fn join(mut response: Response<Incoming>, client: Option<OnUpgrade>) -> Resu
     let (Some(client), true) = (client, agreed) else {
         return Err(Refusal::new(Reason::UpstreamProtocol).expected("an answer").found("a 101 that was not asked for"));
     };
+    response.body_mut().keep_connection();
     let upstream = hyper::upgrade::on(&mut response);
     tokio::spawn(async move {
         if let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) {

@@ -1,29 +1,23 @@
 //! One upstream: a pool of kept connections and two deadlines.
 
-use std::error::Error as _;
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::uri::Scheme;
+use http::uri::{PathAndQuery, Scheme, Uri};
 use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::{Client, connect::HttpConnector};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::body::{BodyError, Progress, RequestBody};
+use super::pool::{Pool, SendError};
+use super::response::ResponseBody;
 use super::settings::UpstreamSettings;
 use crate::keys::fetch;
 use crate::refusal::{Reason, Refusal};
 
-/// Kept connections to one upstream that nobody uses are closed after this long.
-const POOL_IDLE: Duration = Duration::from_mins(1);
-
 /// An API behind the gateway.
 pub struct Upstream {
     settings: UpstreamSettings,
-    client: Client<HttpsConnector<HttpConnector>, RequestBody>,
+    pool: Arc<Pool>,
 }
 
 /// An upstream that cannot be set up.
@@ -32,6 +26,12 @@ pub enum UpstreamError {
     /// The system has no certificate authorities to check an `https` upstream with.
     #[error("upstream {upstream}: the system's certificate authorities cannot be read")]
     NoTrustStore {
+        /// The upstream's name.
+        upstream: String,
+    },
+    /// Scheme and authority make no URL.
+    #[error("upstream {upstream}: its address is no URL")]
+    Origin {
         /// The upstream's name.
         upstream: String,
     },
@@ -52,16 +52,22 @@ impl Upstream {
     /// [`UpstreamError`], for `https` upstreams only.
     pub fn new(settings: UpstreamSettings) -> Result<Self, UpstreamError> {
         let connector = fetch::connector(tls(&settings)?, settings.connect_timeout);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(POOL_IDLE)
-            .pool_timer(TokioTimer::new())
-            .build(connector);
-        Ok(Self { settings, client })
+        let mut origin = Uri::default().into_parts();
+        origin.scheme = Some(settings.scheme.clone());
+        origin.authority = Some(settings.authority.clone());
+        origin.path_and_query = Some(PathAndQuery::from_static("/"));
+        let origin = Uri::from_parts(origin).map_err(|_| UpstreamError::Origin { upstream: settings.name.clone() })?;
+        Ok(Self { settings, pool: Arc::new(Pool::new(origin, connector)) })
     }
 
     /// What it was told.
     pub const fn settings(&self) -> &UpstreamSettings {
         &self.settings
+    }
+
+    /// Closes connections that nobody has used for a while.
+    pub fn tidy(&self) {
+        self.pool.tidy();
     }
 
     /// Sends a request and waits for the head of the response: at most `response_timeout` from the last moment at
@@ -70,9 +76,9 @@ impl Upstream {
         &self,
         request: Request<RequestBody>,
         progress: &Arc<Progress>,
-    ) -> Result<Response<Incoming>, Refusal> {
+    ) -> Result<Response<ResponseBody>, Refusal> {
         let timeout = self.settings.response_timeout;
-        let mut response = std::pin::pin!(self.client.request(request));
+        let mut response = std::pin::pin!(self.pool.send(request));
         loop {
             let moved = progress.frames();
             match tokio::time::timeout(timeout, &mut response).await {
@@ -102,11 +108,14 @@ fn tls(settings: &UpstreamSettings) -> Result<rustls::ClientConfig, UpstreamErro
 }
 
 /// Whose fault, as far as the error tells.
-fn refusal(error: &hyper_util::client::legacy::Error) -> Refusal {
-    if error.is_connect() {
-        return Refusal::new(Reason::UpstreamUnreachable).expected("a connection").found(cause(error));
-    }
-    let mut source = error.source();
+fn refusal(error: &SendError) -> Refusal {
+    let error = match error {
+        SendError::Connect(error) => {
+            return Refusal::new(Reason::UpstreamUnreachable).expected("a connection").found(cause(&**error));
+        }
+        SendError::Exchange(error) => error,
+    };
+    let mut source: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(inner) = source {
         if let Some(BodyError::Client(broken)) = inner.downcast_ref::<BodyError>() {
             return Refusal::new(if is_misframed(broken) { Reason::MessageMalformed } else { Reason::ClientGone });
@@ -127,7 +136,7 @@ fn is_misframed(error: &hyper::Error) -> bool {
 }
 
 /// The innermost cause: an address or an errno, never a part of a message.
-fn cause(error: &dyn std::error::Error) -> String {
+fn cause(error: &(dyn Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;

@@ -6,9 +6,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::remove_dpop;
+use crate::forward::ResponseBody;
 use crate::telemetry::Record;
 
 /// The body of every answer.
@@ -21,7 +21,7 @@ pub struct Body {
 #[derive(Debug)]
 enum Content {
     Own(Option<Bytes>),
-    Upstream(Incoming),
+    Upstream(ResponseBody),
 }
 
 impl Body {
@@ -33,7 +33,7 @@ impl Body {
         Self { content: Content::Own(None), record }
     }
 
-    pub(super) const fn upstream(body: Incoming, record: Record) -> Self {
+    pub(super) const fn upstream(body: ResponseBody, record: Record) -> Self {
         Self { content: Content::Upstream(body), record }
     }
 }

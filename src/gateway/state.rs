@@ -122,9 +122,11 @@ impl Gateway {
         &self.metrics
     }
 
-    /// Lets go of proofs that can no longer be accepted. About once a second, off the requests' way.
-    pub fn expire_proofs(&self) {
+    /// Lets go of proofs that can no longer be accepted, and of upstream connections that nobody uses. About once a
+    /// second, off the requests' way.
+    pub fn tidy(&self) {
         self.replay.expire(self.clock.now());
+        self.forwarder.tidy();
     }
 
     /// The present moment, by the gateway's clock.

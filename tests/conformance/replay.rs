@@ -89,11 +89,11 @@ async fn neg_129_a_future_dated_proof_stays_spent_for_its_whole_life() {
     world.passes_over(Http::One, &shot).await;
     for _ in 0..7 {
         world.clock.advance(Duration::from_secs(17));
-        world.server.gateway().expire_proofs();
+        world.server.gateway().tidy();
         world.refuses_over(Http::One, Reason::ProofReplayed, &shot).await;
     }
     world.clock.advance(Duration::from_secs(1));
-    world.server.gateway().expire_proofs();
+    world.server.gateway().tidy();
     world.refuses_over(Http::One, Reason::ProofStale, &shot).await;
 }
 
@@ -179,7 +179,7 @@ async fn neg_119_the_clock_steps() {
     let now = world.now();
     for step in [-300, 300, 0] {
         world.set_clock(now + step);
-        world.server.gateway().expire_proofs();
+        world.server.gateway().tidy();
         assert_eq!(status(&shot).await, 401, "{step}");
     }
     // In the future the log let go of proofs that are acceptable again now: it vouches for none of that time.
@@ -216,7 +216,7 @@ async fn pos_27_the_same_jti_when_the_first_is_over() {
     world.passes_over(Http::One, &world.good().proof_claim("jti", "one")).await;
     // Life (60 s + 30 s), and the bucket that the entry lies in.
     world.clock.advance(Duration::from_secs(180));
-    world.server.gateway().expire_proofs();
+    world.server.gateway().tidy();
     world.passes_over(Http::One, &world.good().proof_claim("jti", "one")).await;
 }
 
@@ -234,7 +234,7 @@ async fn neg_286_full_refuses_and_forgets_nothing() {
     crate::support::shape::assert_refusal(&answer, Reason::ReplayFull, &world.good());
     assert_eq!(status(&first).await, 401, "live entries stay");
     world.clock.advance(Duration::from_secs(180));
-    world.server.gateway().expire_proofs();
+    world.server.gateway().tidy();
     world.passes_over(Http::One, &world.good()).await;
 }
 

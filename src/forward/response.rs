@@ -1,0 +1,66 @@
+//! The upstream's body on its way to the client, with the connection that it comes over.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::pool::Lease;
+
+/// Streams a response. Its connection serves other requests again as soon as the last byte was read.
+#[derive(Debug)]
+pub struct ResponseBody {
+    inner: Incoming,
+    lease: Option<Lease>,
+}
+
+impl ResponseBody {
+    pub(super) fn new(inner: Incoming, lease: Lease) -> Self {
+        let mut body = Self { inner, lease: Some(lease) };
+        body.end_if_read();
+        body
+    }
+
+    /// A body whose connection now belongs to another protocol.
+    pub(super) fn keep_connection(&mut self) {
+        self.lease = None;
+    }
+
+    fn end_if_read(&mut self) {
+        if self.inner.is_end_stream()
+            && let Some(lease) = self.lease.take()
+        {
+            lease.end();
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        match &frame {
+            // Not every body knows that it ended before it is asked once more.
+            None => {
+                if let Some(lease) = self.lease.take() {
+                    lease.end();
+                }
+            }
+            Some(Ok(_)) => self.end_if_read(),
+            Some(Err(_)) => self.lease = None,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
