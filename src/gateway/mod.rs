@@ -52,7 +52,7 @@ impl Handler for Door {
         let gateway = &*self.gateway;
         let (id, peer_address) = (gateway.next_id(), peer.address.ip());
         let mut record = Record::open(Arc::clone(&gateway.metrics), id, peer_address, request.method().clone());
-        let inbound = match Inbound::read(request, peer, self.public_url.as_deref(), record.id.clone()) {
+        let inbound = match Inbound::read(request, peer, self.public_url.as_deref(), id) {
             Ok(inbound) => inbound,
             Err(unread) => return gateway.refuse_unread(*unread, record),
         };

@@ -176,7 +176,7 @@ impl Gateway {
 
     pub(super) fn next_id(&self) -> RequestId {
         let number = self.id_next.fetch_add(1, Ordering::Relaxed);
-        RequestId::new(format!("{:016x}-{number:x}", self.id_prefix))
+        RequestId::new(self.id_prefix, number)
     }
 }
 

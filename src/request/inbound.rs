@@ -10,25 +10,45 @@ use super::credentials::Taken;
 use super::{Credentials, Peer, PublicUrl, Scheme, Target};
 use crate::refusal::{Reason, Refusal};
 
-/// Names one request in logs, in the answer and at the upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestId(Arc<str>);
+/// Names one request in logs, in the answer and at the upstream: who gave the number, in 16 hexadecimal digits, and
+/// the number.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RequestId {
+    text: [u8; Self::LONGEST],
+    length: u8,
+}
 
 impl RequestId {
-    /// Takes a text of visible ASCII characters.
-    pub fn new(text: impl Into<Arc<str>>) -> Self {
-        Self(text.into())
+    const LONGEST: usize = 16 + 1 + 16;
+
+    /// The id of a request: `giver` tells processes apart, `number` the requests of one.
+    pub fn new(giver: u64, number: u64) -> Self {
+        let hex = |value: u64, place: u32| b"0123456789abcdef"[(value >> (4 * place) & 0xF) as usize];
+        let places = (u64::BITS - number.leading_zeros()).div_ceil(4).max(1);
+        let (mut text, mut length) = ([0; Self::LONGEST], 0);
+        let bytes = (0..16).rev().map(|place| hex(giver, place)).chain([b'-']);
+        for (room, byte) in text.iter_mut().zip(bytes.chain((0..places).rev().map(|place| hex(number, place)))) {
+            *room = byte;
+            length += 1;
+        }
+        Self { text, length }
     }
 
-    /// The id.
+    /// The id: digits and a hyphen.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.text.get(..self.length.into()).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
     }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RequestId").field(&self.as_str()).finish()
     }
 }
 
@@ -123,5 +143,23 @@ fn serves(peer: &Peer, target: &Target) -> Result<(), Refusal> {
 impl<B> fmt::Debug for Inbound<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inbound").field("id", &self.id).field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::RequestId;
+
+    proptest! {
+        #[test]
+        fn an_id_is_two_hexadecimal_numbers(giver: u64, number: u64, shift in 0..64_u32) {
+            for number in [number >> shift, 0, u64::MAX] {
+                let id = RequestId::new(giver, number);
+                prop_assert_eq!(id.as_str(), format!("{giver:016x}-{number:x}"));
+                prop_assert_eq!(id.to_string(), id.as_str());
+            }
+        }
     }
 }

@@ -17,7 +17,7 @@ fn inbound(token: &str) -> Inbound<()> {
     let request =
         Request::get("/api/item").header("host", "rs.example").header("authorization", format!("DPoP {token}"));
     let peer = Arc::new(Peer { address: "127.0.0.1:1".parse().unwrap(), tls: None });
-    Inbound::read(request.body(()).unwrap(), peer, None, RequestId::new("1")).unwrap()
+    Inbound::read(request.body(()).unwrap(), peer, None, RequestId::new(0, 1)).unwrap()
 }
 
 fn enforced() -> Arc<Route> {
