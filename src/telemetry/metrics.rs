@@ -4,12 +4,12 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use dashmap::DashMap;
 use prometheus::{
     Encoder as _, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
     Registry, TextEncoder, process_collector::ProcessCollector,
 };
 
+use super::requests::Requests;
 use crate::refusal::Reason;
 use crate::verify::Binding;
 
@@ -17,7 +17,7 @@ use crate::verify::Binding;
 const NO_ROUTE: &str = "none";
 
 /// The binding label of requests that proved nothing.
-const NO_BINDING: &str = "none";
+pub(super) const NO_BINDING: &str = "none";
 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,6 +33,9 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Allow, Self::Refuse, Self::Public, Self::Error];
+
     /// Metric label and log field.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -61,8 +64,7 @@ pub struct Snapshot {
 
 /// Handles of one route.
 struct RouteMetrics {
-    name: String,
-    requests: DashMap<(Decision, Option<Binding>, u16), IntCounter>,
+    requests: Requests,
     refusals: Vec<OnceLock<IntCounter>>,
     duration: Histogram,
 }
@@ -136,8 +138,7 @@ impl Metrics {
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         r.register(Box::new(ProcessCollector::for_self()))?;
         let route = |name: &str| RouteMetrics {
-            name: name.to_owned(),
-            requests: DashMap::new(),
+            requests: Requests::new(name),
             refusals: Reason::ALL.iter().map(|_| OnceLock::new()).collect(),
             duration: durations.with_label_values(&[name]),
         };
@@ -177,6 +178,11 @@ impl Metrics {
         })
     }
 
+    /// The name of the route of that index.
+    pub fn route_name(&self, index: usize) -> Option<&str> {
+        Some(self.routes.get(index)?.requests.route())
+    }
+
     fn route(&self, route: Option<usize>) -> Option<&RouteMetrics> {
         self.routes.get(route.unwrap_or(self.routes.len() - 1))
     }
@@ -191,24 +197,15 @@ impl Metrics {
         after: Duration,
     ) {
         let Some(route) = self.route(route) else { return };
-        let key = (decision, binding, code);
         route.duration.observe(after.as_secs_f64());
-        if let Some(counter) = route.requests.get(&key) {
-            counter.inc();
-            return;
-        }
-        let binding = binding.map_or(NO_BINDING, Binding::as_str);
-        let code = code.to_string();
-        let counter =
-            self.requests.with_label_values(&[route.name.as_str(), decision.as_str(), binding, code.as_str()]);
-        route.requests.entry(key).or_insert(counter).inc();
+        route.requests.count(&self.requests, decision, binding, code);
     }
 
     /// A request was refused.
     pub fn refused(&self, route: Option<usize>, reason: Reason) {
         let Some(route) = self.route(route) else { return };
         if let Some(slot) = route.refusals.get(reason as usize) {
-            slot.get_or_init(|| self.refusals.with_label_values(&[route.name.as_str(), reason.slug()])).inc();
+            slot.get_or_init(|| self.refusals.with_label_values(&[route.requests.route(), reason.slug()])).inc();
         }
     }
 

@@ -3,6 +3,7 @@
 mod access;
 mod log;
 mod metrics;
+mod requests;
 mod settings;
 
 pub use access::Record;
