@@ -11,7 +11,7 @@ use crate::admin::{Admin, Expiry};
 use crate::clock::Clock;
 use crate::gateway::{Door, Gateway, GatewayError, Readiness, Settings};
 use crate::refusal::Reason;
-use crate::telemetry::{Decision, Metrics};
+use crate::telemetry::{AccessLog, Decision, Metrics};
 use crate::workers::{self, Workers};
 
 /// How often what is no longer needed is let go of: spent proofs that can no longer be accepted, idle connections.
@@ -97,17 +97,18 @@ impl Events for CountConnections {
 }
 
 impl Server {
-    /// Opens every socket, then starts. Must run on a tokio runtime.
+    /// Opens every socket, then starts. Must run on a tokio runtime. Requests leave their lines in `log`, if there is
+    /// one.
     ///
     /// # Errors
     /// [`StartError`]; no socket stays open then.
-    pub fn start(mut settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+    pub fn start(mut settings: Settings, clock: Arc<dyn Clock>, log: Option<AccessLog>) -> Result<Self, StartError> {
         let listeners = std::mem::take(&mut settings.listeners);
         let bound: Vec<Listener> = listeners.iter().map(Listener::bind).collect::<Result<_, _>>()?;
         let admin = ListenerSettings { address: settings.admin, public_url: None, tls: None };
         let admin = Listener::bind(&admin).map_err(StartError::Admin)?;
         let limits = settings.limits.clone();
-        let gateway = Arc::new(Gateway::new(&mut settings, clock)?);
+        let gateway = Arc::new(Gateway::new(&mut settings, clock, log)?);
         let workers = Workers::start(workers::per_core()).map_err(StartError::Workers)?;
         let mut server = Self {
             gate: Gate::new(limits.clone()),

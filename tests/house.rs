@@ -25,7 +25,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("authorize", &["refusal", "time", "request", "verify", "routes", "replay"]),
     ("respond", &["refusal", "request", "routes"]),
     ("forward", &["refusal", "request", "routes", "authorize", "keys", "workers"]),
-    ("telemetry", &["refusal", "request", "verify"]),
+    ("telemetry", &["refusal", "time", "clock", "request", "verify"]),
     (
         "gateway",
         &[

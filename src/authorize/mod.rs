@@ -109,7 +109,7 @@ pub struct Verified<B> {
 
 impl<B> Verified<B> {
     /// The token.
-    pub fn token(&self) -> &AccessToken {
+    pub const fn token(&self) -> &Arc<AccessToken> {
         &self.token
     }
 

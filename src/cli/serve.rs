@@ -9,7 +9,8 @@ use clap::Args;
 use keybound::clock::SystemClock;
 use keybound::config::Loaded;
 use keybound::server::Server;
-use keybound::telemetry;
+use keybound::telemetry::Log;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::configuration::ConfigArgs;
@@ -30,8 +31,14 @@ impl Serve {
     /// For `report`: an address that cannot be had, an upstream or issuer that cannot be set up.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let Some(loaded) = self.config.load() else { return Ok(ExitCode::FAILURE) };
-        telemetry::start_log(&loaded.settings.telemetry).context("cannot start the log")?;
-        runtime()?.block_on(serve(loaded, self.config.path()))
+        // Dropped last, when nothing is left that logs.
+        let log = Log::start(&loaded.settings.telemetry).context("cannot start the log")?;
+        let workers = runtime()?;
+        // Apart from the workers: those stand still while standard output takes nothing, and a signal is heard all
+        // the same.
+        let watch = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let watch = watch.context("cannot start the runtime")?;
+        watch.block_on(serve(loaded, self.config.path(), workers.handle(), &log))
     }
 }
 
@@ -40,17 +47,21 @@ pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
 }
 
-async fn serve(loaded: Loaded, config: &Path) -> anyhow::Result<ExitCode> {
+async fn serve(loaded: Loaded, config: &Path, workers: &Handle, log: &Log) -> anyhow::Result<ExitCode> {
     let mut stop = StopSignals::listen()?;
     for warning in loaded.warnings.findings() {
         tracing::warn!(field = warning.field(), "{}", warning.message());
     }
-    let server = Server::start(loaded.settings, Arc::new(SystemClock))?;
+    let server = {
+        let _on_them = workers.enter();
+        Server::start(loaded.settings, Arc::new(SystemClock), log.access().cloned())?
+    };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %config.display(), "started");
     let signal = tokio::select! {
         signal = stop.next() => signal,
         never = announce_readiness(&server) => never,
     };
+    log.ending();
     tracing::info!(signal, "stopping");
     let drained = tokio::select! {
         drained = server.stop() => drained,

@@ -21,7 +21,6 @@ use crate::refusal::Reason;
 use crate::request::{Inbound, Peer, PublicUrl};
 use crate::routes::{self, Access};
 use crate::telemetry::{Decision, Record};
-use crate::verify::base64url;
 
 pub use body::Body;
 pub use settings::Settings;
@@ -51,14 +50,13 @@ impl Handler for Door {
     async fn handle(&self, request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body> {
         let gateway = &*self.gateway;
         let (id, peer_address) = (gateway.next_id(), peer.address.ip());
-        let mut record = Record::open(Arc::clone(&gateway.metrics), id, peer_address, request.method().clone());
+        let mut record = Record::open(Arc::clone(&gateway.ledger), id, peer_address, request.method().clone());
         let inbound = match Inbound::read(request, peer, self.public_url.as_deref(), id) {
             Ok(inbound) => inbound,
             Err(unread) => return gateway.refuse_unread(*unread, record),
         };
         let decision = gateway.decide(inbound, &mut record).await;
-        record.authorization = Some(record.elapsed());
-        gateway.metrics.decided(record.binding, record.elapsed());
+        record.decided(false);
         match decision {
             Ok(authorized) => gateway.forward(authorized, record).await,
             Err(refused) => gateway.refuse(*refused, record),
@@ -69,8 +67,7 @@ impl Handler for Door {
 impl Gateway {
     /// Every check, in order. The only way to an [`Authorized`].
     async fn decide(&self, inbound: Inbound<Incoming>, record: &mut Record) -> Stage<Authorized<Incoming>, Incoming> {
-        inbound.target().host().clone_into(&mut record.host);
-        inbound.target().normalized_path().clone_into(&mut record.path);
+        record.target(inbound.target().host(), inbound.target().normalized_path());
         // HTTP/1.1 heads are bounded while they are read; HTTP/2 bounds only their bytes.
         if inbound.request().headers().len() > self.limits.headers {
             return Err(Refused::boxed(Reason::HeaderTooLarge.into(), inbound, None));
@@ -80,7 +77,7 @@ impl Gateway {
             Ok((index, route)) => (index, Arc::clone(route)),
             Err(refusal) => return Err(Refused::boxed(refusal, inbound, None)),
         };
-        record.route = Some((index, route.name.clone()));
+        record.route = Some(index);
         if matches!(route.access, Access::Public) {
             record.decision = Decision::Public;
             return Authorized::open(inbound, route);
@@ -93,11 +90,7 @@ impl Gateway {
             Ok(token) => presented.verified(token)?,
             Err(refusal) => return Err(presented.refuse(refusal)),
         };
-        record.client_id = verified.token().client_id().map(str::to_owned);
-        record.thumbprint = verified.token().confirmation().ok().flatten().and_then(|confirmation| {
-            let thumbprint = confirmation.jkt.map(|jkt| jkt.0).or(confirmation.x5t_s256)?;
-            Some(base64url::encode(&thumbprint[..Record::THUMBPRINT_BYTES]))
-        });
+        record.verified(verified.token());
         // Does the caller possess what the token names?
         let now = self.clock.now();
         let bound = verified.prove(&self.proofs, &self.tokens, now)?;
@@ -106,7 +99,7 @@ impl Gateway {
         // Is the proof fresh?
         let fresh = bound.spend(&self.replay, now)?;
         if let Some(age) = proof_age {
-            self.metrics.spent(age);
+            self.metrics().spent(age);
         }
         // May the token do this?
         let authorized = fresh.authorize(now)?;
@@ -117,23 +110,21 @@ impl Gateway {
     async fn forward(&self, authorized: Authorized<Incoming>, mut record: Record) -> Response<Body> {
         let route = Arc::clone(authorized.route());
         let owns_dpop = authorized.grant().is_some();
-        let sent = record.elapsed();
         let forwarded = self.forwarder.forward(authorized).await;
-        let took = record.elapsed().saturating_sub(sent);
-        record.upstream = Some(took);
+        let (after, took) = record.returned();
         match forwarded {
             Ok(Forwarded { response, upgraded }) => {
-                self.metrics.upstream_answered(route.upstream, took);
+                self.metrics().upstream_answered(route.upstream, took);
                 let (mut parts, body) = response.into_parts();
                 clean_response(&mut parts.headers, owns_dpop, upgraded);
                 parts.version = Version::HTTP_11;
                 if let Ok(id) = HeaderValue::from_str(record.id.as_str()) {
                     parts.headers.insert(REQUEST_ID, id);
                 }
-                record.answered(parts.status.as_u16());
+                record.answered(parts.status.as_u16(), after);
                 Response::from_parts(parts, Body::upstream(body, record))
             }
-            Err(refusal) => self.answer_refusal(refusal, Some(&route), None, record),
+            Err(refusal) => self.answer_refusal(refusal, Some(&route), None, None, record),
         }
     }
 }

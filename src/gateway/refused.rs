@@ -28,9 +28,9 @@ impl Gateway {
     /// Answers a request that could not even be read.
     pub(super) fn refuse_unread(&self, unread: (Refusal, Request<Incoming>), mut record: Record) -> Response<Body> {
         let (refusal, request) = unread;
-        record.authorization = Some(record.elapsed());
-        record.path = shown(request.uri().path());
-        let response = self.answer_refusal(refusal, None, None, record);
+        record.decided(true);
+        record.unread_target(|| shown(request.uri().path()));
+        let response = self.answer_refusal(refusal, None, None, None, record);
         discard(request);
         response
     }
@@ -38,7 +38,8 @@ impl Gateway {
     /// Answers a refused request.
     pub(super) fn refuse(&self, refused: Refused<Incoming>, record: Record) -> Response<Body> {
         let Refused { refusal, inbound, route } = refused;
-        let response = self.answer_refusal(refusal, route.as_ref(), inbound.scheme_used(), record);
+        let response =
+            self.answer_refusal(refusal, route.as_ref(), Some(inbound.target().host()), inbound.scheme_used(), record);
         discard(inbound.into_parts().0);
         response
     }
@@ -48,6 +49,7 @@ impl Gateway {
         &self,
         refusal: Refusal,
         route: Option<&Arc<Route>>,
+        host: Option<&str>,
         scheme_used: Option<Scheme>,
         mut record: Record,
     ) -> Response<Body> {
@@ -56,7 +58,7 @@ impl Gateway {
             Access::Enforce(policy) => Some(&**policy),
             Access::Public => None,
         });
-        let realm = if record.host.is_empty() { "keybound" } else { record.host.as_str() };
+        let realm = host.unwrap_or("keybound");
         let circumstances =
             Circumstances { scheme_used, policy, algorithms: &self.algorithms, realm, id: Some(&record.id) };
         let (mut parts, text) = respond::refuse(reason, &circumstances).into_parts();
@@ -72,7 +74,8 @@ impl Gateway {
             Blame::Upstream | Blame::Gateway => Decision::Error,
         };
         record.refusal = Some(refusal);
-        record.answered(parts.status.as_u16());
+        let after = record.elapsed();
+        record.answered(parts.status.as_u16(), after);
         parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
         let head = record.method == Method::HEAD;
         Response::from_parts(parts, if head { Body::nothing(record) } else { Body::own(text, record) })

@@ -14,7 +14,7 @@ use crate::keys::{Issuers, KeyEvents, RefreshResult};
 use crate::replay::MemoryLog;
 use crate::request::RequestId;
 use crate::routes::Route;
-use crate::telemetry::{Metrics, Snapshot};
+use crate::telemetry::{AccessLog, Ledger, Metrics, Snapshot};
 use crate::time::UnixTime;
 use crate::tokens::Tokens;
 use crate::verify::{Algorithm, ProofRules};
@@ -31,7 +31,7 @@ pub struct Gateway {
     pub(super) forwarder: Forwarder,
     pub(super) limits: Limits,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) ledger: Arc<Ledger>,
     started: UnixTime,
     draining: AtomicBool,
     id_prefix: u64,
@@ -75,10 +75,11 @@ impl KeyEvents for CountRefreshes {
 
 impl Gateway {
     /// Sets up a gateway. Connects to nothing yet, and takes what it needs out of `settings`: the listeners stay.
+    /// Requests leave their lines in `log`, if there is one.
     ///
     /// # Errors
     /// [`GatewayError`].
-    pub fn new(settings: &mut Settings, clock: Arc<dyn Clock>) -> Result<Self, GatewayError> {
+    pub fn new(settings: &mut Settings, clock: Arc<dyn Clock>, log: Option<AccessLog>) -> Result<Self, GatewayError> {
         let routes: Vec<Arc<Route>> = std::mem::take(&mut settings.routes).into_iter().map(Arc::new).collect();
         let upstreams = std::mem::take(&mut settings.upstreams);
         let route_names: Vec<&str> = routes.iter().map(|route| route.name.as_str()).collect();
@@ -103,8 +104,8 @@ impl Gateway {
             proofs: settings.proofs.clone(),
             forwarder: Forwarder::new(upstreams, own, settings.limits.body_bytes)?,
             limits: settings.limits.clone(),
+            ledger: Arc::new(Ledger { metrics, clock: Arc::clone(&clock), log }),
             clock,
-            metrics,
             started,
             draining: AtomicBool::new(false),
             id_prefix: u64::from_be_bytes(prefix),
@@ -118,8 +119,8 @@ impl Gateway {
     }
 
     /// The metrics.
-    pub const fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.ledger.metrics
     }
 
     /// Lets go of proofs that can no longer be accepted, and of upstream connections that nobody uses. About once a

@@ -1,27 +1,90 @@
 //! What became of one request: counted once, and one structured line when its answer is through or was given up.
 
+use std::cell::RefCell;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tracing::Level;
+
+use super::line::{Form, Line};
 use super::metrics::{Decision, Metrics};
+use super::output::Lines;
+use crate::clock::Clock;
 use crate::refusal::{Blame, Refusal};
 use crate::request::RequestId;
-use crate::verify::Binding;
+use crate::verify::{AccessToken, Binding, base64url};
 
 /// The log target of access lines.
-pub const TARGET: &str = "access";
+const TARGET: &str = "access";
 
 /// The status of a request whose client left, or was cut at the end of a drain, before there was an answer; a
 /// convention of access logs.
 const CLIENT_GONE: u16 = 499;
 
+/// Bytes of a thumbprint that are logged, as 8 characters: enough to tell clients apart.
+const THUMBPRINT_BYTES: usize = 6;
+
+/// Where access lines go, and how they look.
+#[derive(Clone)]
+pub struct AccessLog {
+    lines: Lines,
+    form: Form,
+}
+
+impl AccessLog {
+    pub(super) const fn new(lines: Lines, form: Form) -> Self {
+        Self { lines, form }
+    }
+
+    fn write(&self, record: &Record, duration: Duration) {
+        thread_local! {
+            /// A line is made here, so that other threads wait for no more than the copy of it.
+            static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        let at = record.ledger.clock.now();
+        let write = |line: &mut Vec<u8>| {
+            line.clear();
+            record.write(Line::begin(line, self.form, at, record.level(), TARGET), duration);
+            self.lines.push(line);
+        };
+        // A thread that ends has no scratch any more.
+        let written = SCRATCH.try_with(|scratch| scratch.try_borrow_mut().map(|mut line| write(&mut line)).is_ok());
+        if written != Ok(true) {
+            write(&mut Vec::new());
+        }
+    }
+}
+
+impl fmt::Debug for AccessLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessLog").field("form", &self.form).finish_non_exhaustive()
+    }
+}
+
+/// What records are kept with.
+pub struct Ledger {
+    /// Each request is counted here.
+    pub metrics: Arc<Metrics>,
+    /// Dates the lines.
+    pub clock: Arc<dyn Clock>,
+    /// Each request leaves its line here, if anywhere.
+    pub log: Option<AccessLog>,
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ledger").field("log", &self.log).finish_non_exhaustive()
+    }
+}
+
 /// What became of one request. Counts and writes its line at the latest when dropped, so that no request goes
-/// without.
+/// without. What only the line tells is kept only if there is a log.
 #[derive(Debug)]
 pub struct Record {
     started: Instant,
-    metrics: Arc<Metrics>,
+    ledger: Arc<Ledger>,
     /// HTTP status, once there is one.
     status: Option<u16>,
     /// Names the request.
@@ -30,66 +93,99 @@ pub struct Record {
     pub peer: IpAddr,
     /// How.
     pub method: http::Method,
-    /// Where, without query; empty when the target could not be read.
-    pub host: String,
-    /// What, normalized and without query; empty when the target could not be read.
-    pub path: String,
-    /// By which rule: its index, and its name.
-    pub route: Option<(usize, String)>,
+    /// Where and what, in one text that the path begins at an index of; empty when the target could not be read.
+    target: String,
+    path_at: usize,
+    /// By which rule: its index.
+    pub route: Option<usize>,
     /// The decision.
     pub decision: Decision,
     /// Why not.
     pub refusal: Option<Refusal>,
     /// What was proven.
     pub binding: Option<Binding>,
-    /// `client_id` of the verified token.
-    pub client_id: Option<String>,
-    /// The beginning of the thumbprint that the verified token names.
-    pub thumbprint: Option<String>,
+    /// The verified token: its claims, not its text.
+    token: Option<Arc<AccessToken>>,
     /// To the end of the decision.
-    pub authorization: Option<Duration>,
+    authorization: Option<Duration>,
     /// From forwarding to the head of the upstream's answer.
-    pub upstream: Option<Duration>,
+    upstream: Option<Duration>,
     /// Bytes of the answer's body.
     pub bytes: u64,
 }
 
 impl Record {
-    /// Bytes of a thumbprint that are logged, as 8 characters: enough to tell clients apart.
-    pub const THUMBPRINT_BYTES: usize = 6;
-
     /// Opens the record of a request.
-    pub fn open(metrics: Arc<Metrics>, id: RequestId, peer: IpAddr, method: http::Method) -> Self {
+    pub fn open(ledger: Arc<Ledger>, id: RequestId, peer: IpAddr, method: http::Method) -> Self {
         Self {
             started: Instant::now(),
-            metrics,
+            ledger,
             status: None,
             id,
             peer,
             method,
-            host: String::new(),
-            path: String::new(),
+            target: String::new(),
+            path_at: 0,
             route: None,
             // Until it is decided, nothing was let through; a client that leaves now harmed nobody but itself.
             decision: Decision::Refuse,
             refusal: None,
             binding: None,
-            client_id: None,
-            thumbprint: None,
+            token: None,
             authorization: None,
             upstream: None,
             bytes: 0,
         }
     }
 
-    /// There is an answer: counts the request.
-    pub fn answered(&mut self, status: u16) {
+    /// Where the request goes: its host, and its path without query, normalized.
+    pub fn target(&mut self, host: &str, path: &str) {
+        if self.ledger.log.is_some() {
+            self.target.reserve_exact(host.len() + path.len());
+            self.target.push_str(host);
+            self.target.push_str(path);
+            self.path_at = host.len();
+        }
+    }
+
+    /// Where a request goes whose target could not be read, in words that are harmless in a log.
+    pub fn unread_target(&mut self, path: impl FnOnce() -> String) {
+        if self.ledger.log.is_some() {
+            self.target = path();
+        }
+    }
+
+    /// A token that holds came along.
+    pub fn verified(&mut self, token: &Arc<AccessToken>) {
+        if self.ledger.log.is_some() {
+            self.token = Some(Arc::clone(token));
+        }
+    }
+
+    /// There is a decision. One about a request that could not be read is no measure of decisions.
+    pub fn decided(&mut self, unread: bool) {
+        let after = self.elapsed();
+        self.authorization = Some(after);
+        if !unread {
+            self.ledger.metrics.decided(self.binding, after);
+        }
+    }
+
+    /// The upstream answered, or did not: both durations, from the request's head and from the decision.
+    pub fn returned(&mut self) -> (Duration, Duration) {
+        let after = self.elapsed();
+        let took = after.saturating_sub(self.authorization.unwrap_or_default());
+        self.upstream = Some(took);
+        (after, took)
+    }
+
+    /// There is an answer, so long after the request's head: counts the request.
+    pub fn answered(&mut self, status: u16, after: Duration) {
         if self.status.replace(status).is_none() {
-            let route = self.route.as_ref().map(|(index, _)| *index);
             if let Some(refusal) = &self.refusal {
-                self.metrics.refused(route, refusal.reason());
+                self.ledger.metrics.refused(self.route, refusal.reason());
             }
-            self.metrics.answered(route, self.decision, self.binding, status, self.elapsed());
+            self.ledger.metrics.answered(self.route, self.decision, self.binding, status, after);
         }
     }
 
@@ -97,52 +193,62 @@ impl Record {
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
-}
 
-fn millis(duration: Duration) -> f64 {
-    // Microseconds are as fine as anyone reads.
-    (duration.as_secs_f64() * 1e6).round() / 1e3
-}
+    fn level(&self) -> Level {
+        match self.refusal.as_ref().map(|refusal| refusal.reason().answer().blame()) {
+            Some(Blame::Gateway | Blame::Upstream) => Level::WARN,
+            Some(Blame::Client) | None => Level::INFO,
+        }
+    }
 
-fn present(text: &str) -> Option<&str> {
-    (!text.is_empty()).then_some(text)
-}
-
-macro_rules! line {
-    ($level:ident, $record:ident) => {
-        tracing::$level!(
-            target: TARGET,
-            request_id = $record.id.as_str(),
-            peer = %$record.peer,
-            method = $record.method.as_str(),
-            host = present(&$record.host),
-            path = present(&$record.path),
-            route = $record.route.as_ref().map(|(_, name)| name.as_str()),
-            decision = $record.decision.as_str(),
-            reason = $record.refusal.as_ref().map(|refusal| refusal.reason().slug()),
-            expected = $record.refusal.as_ref().and_then(Refusal::what_was_expected),
-            found = $record.refusal.as_ref().and_then(Refusal::what_was_found),
-            binding = $record.binding.map(Binding::as_str),
-            client_id = $record.client_id,
-            thumbprint = $record.thumbprint,
-            status = $record.status,
-            bytes = $record.bytes,
-            duration_ms = millis($record.elapsed()),
-            authorization_ms = $record.authorization.map(millis),
-            upstream_ms = $record.upstream.map(millis),
-        )
-    };
+    /// The fields, in their order. What is not known is left out.
+    fn write(&self, mut line: Line<'_>, duration: Duration) {
+        let present = |text| Some(text).filter(|text: &&str| !text.is_empty());
+        let (host, path) = self.target.split_at_checked(self.path_at).unwrap_or_default();
+        line.text("request_id", self.id.as_str());
+        line.address("peer", self.peer);
+        line.text("method", self.method.as_str());
+        line.text_if("host", present(host));
+        line.text_if("path", present(path));
+        line.text_if("route", self.route.and_then(|index| self.ledger.metrics.route_name(index)));
+        line.text("decision", self.decision.as_str());
+        if let Some(refusal) = &self.refusal {
+            line.text("reason", refusal.reason().slug());
+            line.text_if("expected", refusal.what_was_expected());
+            line.text_if("found", refusal.what_was_found());
+        }
+        line.text_if("binding", self.binding.map(Binding::as_str));
+        if let Some(token) = &self.token {
+            line.text_if("client_id", token.client_id());
+            let confirmation = token.confirmation().ok().flatten();
+            let thumbprint = confirmation.and_then(|named| named.jkt.map(|jkt| jkt.0).or(named.x5t_s256));
+            let mut room = [0; THUMBPRINT_BYTES.div_ceil(3) * 4];
+            let beginning = thumbprint.as_ref().and_then(|bytes| bytes.get(..THUMBPRINT_BYTES));
+            line.text_if("thumbprint", beginning.and_then(|bytes| base64url::encode_into(bytes, &mut room)));
+        }
+        if let Some(status) = self.status {
+            line.number("status", status.into());
+        }
+        line.number("bytes", self.bytes);
+        line.millis("duration_ms", duration);
+        line.millis_if("authorization_ms", self.authorization);
+        line.millis_if("upstream_ms", self.upstream);
+        line.end(TARGET);
+    }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        if self.status.is_none() {
-            self.answered(CLIENT_GONE);
+        if self.status.is_some() && self.ledger.log.is_none() {
+            return;
         }
-        let blame = self.refusal.as_ref().map(|refusal| refusal.reason().answer().blame());
-        match blame {
-            Some(Blame::Gateway | Blame::Upstream) => line!(warn, self),
-            Some(Blame::Client) | None => line!(info, self),
+        let duration = self.elapsed();
+        self.answered(self.status.unwrap_or(CLIENT_GONE), duration);
+        if let Some(log) = &self.ledger.log {
+            log.write(self, duration);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,32 +1,79 @@
 //! The process's log: one line per event on standard output.
 
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd as _;
+
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::layer;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
+use super::access::AccessLog;
+use super::line::Form;
+use super::output::{Bounds, Output};
 use super::settings::{LogFormat, TelemetrySettings};
 
-/// Begins to log. Libraries are heard from `warn` on, Keybound from the configured level on.
-///
-/// # Errors
-/// When the process logs already.
-pub fn start(settings: &TelemetrySettings) -> Result<(), TryInitError> {
-    let own = LevelFilter::from_level(settings.level);
-    let access = if settings.access_log { LevelFilter::INFO } else { LevelFilter::OFF };
-    let targets = Targets::new()
-        .with_default(LevelFilter::WARN.min(own))
-        // hyper and h2 describe clients' misdeeds, which are counted elsewhere.
-        .with_target("hyper", LevelFilter::ERROR)
-        .with_target("h2", LevelFilter::ERROR)
-        .with_target("keybound", own)
-        .with_target(super::access::TARGET, access);
-    let registry = tracing_subscriber::registry().with(targets);
-    match settings.format {
-        LogFormat::Json => {
-            registry.with(layer().json().flatten_event(true).with_current_span(false).with_span_list(false)).try_init()
-        }
-        LogFormat::Text => registry.with(layer().compact()).try_init(),
+/// A log that cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// Standard output, or a thread to write to it, cannot be had.
+    #[error(transparent)]
+    Output(#[from] io::Error),
+    /// The process logs already.
+    #[error(transparent)]
+    Twice(#[from] TryInitError),
+}
+
+/// The log of this process. Dropped, it writes what waits: keep it until nothing is left that logs.
+pub struct Log {
+    output: Output,
+    access: Option<AccessLog>,
+}
+
+impl Log {
+    /// Begins to log. Libraries are heard from `warn` on, Keybound from the configured level on.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub fn start(settings: &TelemetrySettings) -> Result<Self, LogError> {
+        // Not `io::stdout`, which would look for the end of lines once more.
+        let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        let output = Output::start(out, Bounds::default())?;
+        let own = LevelFilter::from_level(settings.level);
+        let targets = Targets::new()
+            .with_default(LevelFilter::WARN.min(own))
+            // hyper and h2 describe clients' misdeeds, which are counted elsewhere.
+            .with_target("hyper", LevelFilter::ERROR)
+            .with_target("h2", LevelFilter::ERROR)
+            .with_target("keybound", own);
+        let registry = tracing_subscriber::registry().with(targets);
+        // <https://no-color.org>
+        let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let layer = layer().with_writer(output.lines().clone()).with_ansi(colours);
+        let form = match settings.format {
+            LogFormat::Json => {
+                let json = layer.json().flatten_event(true).with_current_span(false).with_span_list(false);
+                registry.with(json).try_init()?;
+                Form::Json
+            }
+            LogFormat::Text => {
+                registry.with(layer.compact()).try_init()?;
+                Form::Text { colours }
+            }
+        };
+        let access = settings.access_log.then(|| AccessLog::new(output.lines().clone(), form));
+        Ok(Self { output, access })
+    }
+
+    /// Where access lines go, if they are wanted.
+    pub const fn access(&self) -> Option<&AccessLog> {
+        self.access.as_ref()
+    }
+
+    /// The process is about to end: from now on no line waits for ever for a standard output that takes nothing.
+    pub fn ending(&self) {
+        self.output.ending();
     }
 }

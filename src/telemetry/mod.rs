@@ -1,12 +1,14 @@
 //! What the operator sees: metrics, the access line, the log. Never a token, proof, key or secret.
 
 mod access;
+mod line;
 mod log;
 mod metrics;
+mod output;
 mod requests;
 mod settings;
 
-pub use access::Record;
-pub use log::start as start_log;
+pub use access::{AccessLog, Ledger, Record};
+pub use log::{Log, LogError};
 pub use metrics::{Decision, Metrics, Snapshot};
 pub use settings::{LogFormat, TelemetrySettings};

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::eventually;
+use crate::process::Program;
 use crate::stage::{Gateway, Stage, message, now};
 use crate::support::Identity;
 use crate::support::keys::Key;
@@ -172,6 +173,67 @@ async fn handshakes_that_fail_are_counted() {
     assert_eq!(gateway.dialer_of(&identity).send(Http::One, &call).await.unwrap().status, 200);
     assert_eq!((count("ok").await, count("failed").await), (1.0, 3.0));
     assert_eq!(stage.api.count(), 1);
+}
+
+#[tokio::test]
+async fn the_fields_stand_in_one_order_and_what_is_not_known_is_left_out() {
+    let stage = Stage::set().await;
+    let gateway = stage.gateway().await;
+    let before = "timestamp level request_id peer method";
+    let after = "duration_ms authorization_ms";
+    for (call, fields) in [
+        (
+            stage.call("/api/item"),
+            format!("{before} host path route decision binding client_id thumbprint status bytes {after} upstream_ms"),
+        ),
+        (
+            stage.call("/down/x"),
+            format!(
+                "{before} host path route decision reason expected found binding client_id thumbprint status bytes \
+                 {after} upstream_ms"
+            ),
+        ),
+        (message("/elsewhere", &[]), format!("{before} host path decision reason status bytes {after}")),
+        (message("/x/../y", &[]), format!("{before} path decision reason expected found status bytes {after}")),
+    ] {
+        let (answer, _) = logged(&gateway, Http::One, &call).await;
+        let id = answer.header("x-request-id").unwrap();
+        let everything = gateway.program.everything();
+        let line = everything.lines().find(|line| line.contains(&format!(r#""request_id":"{id}","#))).unwrap();
+        let keys = line.split("\":").filter_map(|piece| piece.rsplit_once(['{', ',']));
+        let keys: Vec<_> = keys.map(|(_, key)| key.trim_start_matches('"')).collect();
+        assert_eq!(keys.join(" "), format!("{fields} target"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn it_can_be_a_text() {
+    let stage = Stage::set().await;
+    let file = stage.configured(|configuration| configuration.telemetry = "{ log: { format: text } }".to_owned());
+    let program = Program::start(stage.folder.path(), &["serve", "--config", file], &[("NO_COLOR", "1")]);
+    let address = |said: &str, what: &str| {
+        said.split_once(&format!("server: {what} address="))?.1.split_whitespace().next()?.parse().ok()
+    };
+    let (address, admin) = eventually("a gateway", async || {
+        let said = program.everything();
+        Some((address(&said, "listening")?, address(&said, "admin listening")?)).filter(|_| said.contains(": ready"))
+    })
+    .await;
+    let gateway = Gateway { program, address, admin };
+    let answer = gateway.send(&stage.call("/api/item")).await;
+    let id = answer.header("x-request-id").unwrap();
+    gateway.program.signal("TERM");
+    let ended = gateway.program.ended().await;
+    let line = ended.out.lines().find(|line| line.contains(id)).unwrap_or_else(|| panic!("{}", ended.out));
+    let (stamp, rest) = line.split_once(' ').unwrap();
+    assert!(stamp.len() == "2026-11-22T12:43:34.309Z".len() && stamp.ends_with('Z'), "{line}");
+    let beginning = format!(
+        " INFO access: request_id=\"{id}\" peer=127.0.0.1 method=\"GET\" host=\"rs.example\" path=\"/api/item\" \
+         route=\"api\" decision=\"allow\" binding=\"dpop\" client_id=\"app\" thumbprint=\"{}\" status=200 bytes=4 \
+         duration_ms=",
+        &stage.key.thumbprint()[..8]
+    );
+    assert!(rest.starts_with(&beginning), "{line}");
 }
 
 #[tokio::test]

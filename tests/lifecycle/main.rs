@@ -13,6 +13,7 @@ mod client;
 mod issuer;
 mod issuers;
 mod limits;
+mod log_output;
 mod metrics;
 mod process;
 mod samples;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::{Mutex as Gate, OwnedMutexGuard, watch};
 
 use crate::in_time;
 
@@ -18,6 +18,8 @@ pub struct Program {
     said: Arc<Mutex<Said>>,
     /// How many lines were said, and how many streams are still open.
     news: watch::Receiver<(usize, usize)>,
+    /// Whether standard output is read on.
+    reads: Arc<Gate<bool>>,
 }
 
 #[derive(Default, Clone)]
@@ -43,9 +45,10 @@ impl Program {
         let said = Arc::<Mutex<Said>>::default();
         let (sender, news) = watch::channel((0, 2));
         let sender = Arc::new(sender);
-        listen(child.stdout.take().unwrap(), &said, &sender, |said| &mut said.out);
-        listen(child.stderr.take().unwrap(), &said, &sender, |said| &mut said.err);
-        Self { child, said, news }
+        let (reads, always) = (Arc::new(Gate::new(true)), Arc::new(Gate::new(true)));
+        listen(child.stdout.take().unwrap(), &said, &sender, &reads, |said| &mut said.out);
+        listen(child.stderr.take().unwrap(), &said, &sender, &always, |said| &mut said.err);
+        Self { child, said, news, reads }
     }
 
     /// The first log line that this fits, from the beginning; waits for it.
@@ -82,6 +85,18 @@ impl Program {
     pub fn everything(&self) -> String {
         let said = self.said.lock().unwrap().clone();
         [said.out, said.err].concat().join("\n")
+    }
+
+    /// Nobody reads standard output while this is held, and never again when it is set to false: then it is closed
+    /// after the next line.
+    pub async fn hold_output(&self) -> OwnedMutexGuard<bool> {
+        Arc::clone(&self.reads).lock_owned().await
+    }
+
+    /// Waits until no more than this many of its two streams are open.
+    pub async fn closes(&self, open: usize) {
+        let mut news = self.news.clone();
+        in_time("the end of a stream", news.wait_for(|(_, still)| *still <= open)).await.unwrap();
     }
 
     pub fn signal(&self, name: &str) {
@@ -125,17 +140,21 @@ fn listen(
     stream: impl Read + Send + 'static,
     said: &Arc<Mutex<Said>>,
     news: &Arc<watch::Sender<(usize, usize)>>,
+    reads: &Arc<Gate<bool>>,
     side: fn(&mut Said) -> &mut Vec<String>,
 ) {
-    let (said, news) = (Arc::clone(said), Arc::clone(news));
+    let (said, news, reads) = (Arc::clone(said), Arc::clone(news), Arc::clone(reads));
     thread::spawn(move || {
         let mut reader = BufReader::new(stream);
         let mut line = Vec::new();
-        while reader.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+        // Not held while it reads.
+        let go_on = || *reads.blocking_lock();
+        while go_on() && reader.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
             side(&mut said.lock().unwrap()).push(String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned());
             line.clear();
             news.send_modify(|(lines, _)| *lines += 1);
         }
+        drop(reader);
         news.send_modify(|(_, open)| *open -= 1);
     });
 }

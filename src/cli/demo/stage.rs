@@ -117,7 +117,7 @@ impl Stage {
         let certificate =
             ServerCertificate::from_pem(server_pem.as_bytes(), certified.signing_key.serialize_pem().as_bytes())
                 .map_err(anyhow::Error::msg)?;
-        let server = Server::start(settings(certificate, &issuer, api_address), Arc::new(SystemClock))?;
+        let server = Server::start(settings(certificate, &issuer, api_address), Arc::new(SystemClock), None)?;
         tokio::time::timeout(Duration::from_secs(10), server.ready())
             .await
             .context("the gateway does not get ready")?;

@@ -201,7 +201,7 @@ impl World {
         let address = plan.upstream.unwrap_or(upstream.address);
         let settings = settings(plan, address, &jwks_file);
         let tls = settings.listeners[0].tls.is_some().then(|| client_tls(None));
-        let server = Server::start(settings, Arc::clone(&clock) as _).expect("the gateway starts");
+        let server = Server::start(settings, Arc::clone(&clock) as _, None).expect("the gateway starts");
         // A process that started long ago: its restart fence lies in the past.
         clock.set(UnixTime::from_secs(NOW));
         if wait {
