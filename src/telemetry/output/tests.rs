@@ -34,6 +34,15 @@ fn small() -> Bounds {
     Bounds { batch: 20, gather: Duration::from_millis(1), held: 60, patience: PATIENCE }
 }
 
+/// Waits for what another thread is bound to do.
+fn until(what: &str, happens: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !happens() {
+        assert!(begun.elapsed() < PATIENCE, "waited in vain: {what}");
+        std::thread::yield_now();
+    }
+}
+
 fn line(number: usize) -> Vec<u8> {
     format!("line {number:04}\n").into_bytes()
 }
@@ -97,9 +106,7 @@ fn a_line_waits_for_room_and_none_is_lost() {
     // As many as there is room for, and not one more while nothing is taken.
     let taken: Vec<usize> = (0..6).map(|_| hears.recv_timeout(PATIENCE).unwrap()).collect();
     assert_eq!(taken, [0, 1, 2, 3, 4, 5]);
-    while !output.lines().state().awaited {
-        std::thread::yield_now();
-    }
+    until("a line waits", || output.lines().state().awaited);
     assert!(hears.try_recv().is_err() && output.lines().state().held() == 60, "it waits");
     drop(permit);
     pusher.join().unwrap();
@@ -124,9 +131,7 @@ fn an_output_that_takes_nothing_does_not_keep_the_process_from_its_end() {
     let (output, permit, pieces) = gated(Bounds { patience: Duration::from_millis(10), ..small() });
     let lines = output.lines().clone();
     let pusher = std::thread::spawn(move || (0..8).for_each(|number| lines.push(&line(number))));
-    while !output.lines().state().awaited {
-        std::thread::yield_now();
-    }
+    until("a line waits", || output.lines().state().awaited);
     assert!(!pusher.is_finished());
     output.ending();
     pusher.join().unwrap();
@@ -160,9 +165,7 @@ fn an_error_that_passes_costs_no_more_than_its_piece() {
     let (output, permit, pieces) = gated(Bounds { batch: 10, ..small() });
     output.lines().push(&line(0));
     permit.send(Err(io::ErrorKind::StorageFull.into())).unwrap();
-    while output.lines().state().lost == 0 {
-        std::thread::yield_now();
-    }
+    until("a line is lost", || output.lines().state().lost > 0);
     // An output that another process made non-blocking says so, and a signal interrupts.
     for kind in [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted] {
         permit.send(Err(kind.into())).unwrap();
