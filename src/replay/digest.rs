@@ -1,58 +1,73 @@
-//! What the log stores of a proof and of a key: 128 bits under a secret of this process.
+//! What the log stores of a proof and of a key: bits under a secret of this process.
 //!
-//! Clients choose `jti` and can grind hashes of it, so the place in a table must depend on something that
-//! they do not know. It is hashed once here; every table then uses these bits as they are. Two proofs with
-//! equal bits would only cost one of them a refusal, never let a copy pass.
+//! Clients choose `jti` and can grind hashes of it, so every place in a table must depend on something that
+//! they do not know: SipHash under a secret, once for the proof and once for the key.
+//!
+//! Two proofs are taken for one only if their keys share a shard, 64 keyed bits are equal, and so are 16 bits
+//! of the replay key's own SHA-256: with 256 shards one pair in 2^88. Nobody can steer that beyond the 16
+//! bits that can be ground, and there is nothing to gain: one of the two is refused, no copy ever passes.
+//! Two keys are taken for one, and share a quota, only if shard and 48 further keyed bits are equal: one pair
+//! in 2^56, which nobody can steer at all.
 
-use std::hash::{BuildHasher as _, BuildHasherDefault, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
-/// 128 bits in place of 256: 2^64 live entries would be needed before two of them are likely to meet.
-/// Bytes, so that an entry needs no padding.
+use crate::verify::ReplayKey;
+
+/// Stands for a proof within the shard of its key.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Digest([u8; 8], [u8; 8]);
+pub(super) struct ProofDigest(pub(super) [u8; 10]);
 
-impl Hash for Digest {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(u64::from_ne_bytes(self.0));
+impl ProofDigest {
+    /// Where it belongs in a table: keyed bits, evenly spread.
+    pub(super) const fn place(self) -> u32 {
+        let [a, b, c, d, ..] = self.0;
+        u32::from_be_bytes([a, b, c, d])
     }
 }
 
-/// For tables whose keys are [`Digest`]s.
-pub(super) type BuildDigestHasher = BuildHasherDefault<DigestHasher>;
+/// Stands for a key within its shard.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct KeyDigest(pub(super) [u8; 6]);
 
-/// Takes the bits of a [`Digest`], which are random already.
-#[derive(Default)]
-pub(super) struct DigestHasher(u64);
-
-impl Hasher for DigestHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, bits: u64) {
-        self.0 = bits;
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
+impl KeyDigest {
+    /// Where it belongs in a table: keyed bits, evenly spread.
+    pub(super) const fn place(self) -> u32 {
+        let [a, b, c, d, ..] = self.0;
+        u32::from_be_bytes([a, b, c, d])
     }
 }
 
 /// The secret of one log.
-pub(super) struct Secret(RandomState, RandomState);
+pub(super) struct Secret {
+    proofs: RandomState,
+    keys: RandomState,
+}
 
 impl Secret {
     /// A new one.
     pub(super) fn new() -> Self {
-        Self(RandomState::new(), RandomState::new())
+        Self { proofs: RandomState::new(), keys: RandomState::new() }
     }
 
-    /// The bits that stand for `bytes` in this log.
-    pub(super) fn digest(&self, bytes: &[u8; 32]) -> Digest {
-        Digest(self.0.hash_one(bytes).to_ne_bytes(), self.1.hash_one(bytes).to_ne_bytes())
+    /// What stands for a proof in this log.
+    pub(super) fn proof(&self, replay_key: &ReplayKey) -> ProofDigest {
+        let (mut digest, [first, second, ..]) = ([0; 10], replay_key.0);
+        digest[..8].copy_from_slice(&keyed(&self.proofs, &replay_key.0));
+        digest[8..].copy_from_slice(&[first, second]);
+        ProofDigest(digest)
     }
+
+    /// The bits that choose the shard of a key's proofs, and what stands for the key there.
+    pub(super) fn key(&self, thumbprint: &[u8; 32]) -> (u16, KeyDigest) {
+        let [high, low, rest @ ..] = keyed(&self.keys, thumbprint);
+        (u16::from_be_bytes([high, low]), KeyDigest(rest))
+    }
+}
+
+fn keyed(secret: &RandomState, bytes: &[u8; 32]) -> [u8; 8] {
+    let mut hasher = secret.build_hasher();
+    hasher.write(bytes);
+    hasher.finish().to_be_bytes()
 }
 
 #[cfg(test)]
@@ -60,15 +75,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_takes_seventeen_bytes() {
-        assert_eq!(size_of::<(Digest, u8)>(), 17);
-    }
-
-    #[test]
     fn two_logs_do_not_share_their_order() {
         let (one, other) = (Secret::new(), Secret::new());
-        assert!(one.digest(&[1; 32]) == one.digest(&[1; 32]));
-        assert!(one.digest(&[1; 32]) != one.digest(&[2; 32]));
-        assert!(one.digest(&[1; 32]) != other.digest(&[1; 32]));
+        let [first, second] = [ReplayKey([1; 32]), ReplayKey([2; 32])];
+        assert!(one.proof(&first) == one.proof(&first));
+        assert!(one.proof(&first) != one.proof(&second));
+        assert!(one.proof(&first) != other.proof(&first));
+        assert!(one.key(&[1; 32]) == one.key(&[1; 32]));
+        assert!(one.key(&[1; 32]) != one.key(&[2; 32]));
+        assert!(one.key(&[1; 32]) != other.key(&[1; 32]));
     }
 }

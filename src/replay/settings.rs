@@ -3,9 +3,10 @@
 /// Bounds of the log in this process's memory.
 #[derive(Debug, Clone, Copy)]
 pub struct MemorySettings {
-    /// Live entries, all keys together; full means 503, never eviction.
+    /// Live entries, all keys together; full means 503, never eviction. A large log may be full with a 64th
+    /// fewer, if few keys hold nearly all of it.
     pub capacity: usize,
-    /// Live entries of one proof key; beyond means 429.
+    /// Live entries of one proof key; beyond means 429. More than 16,777,215 mean as many.
     pub per_key: u32,
 }
 

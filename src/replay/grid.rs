@@ -1,0 +1,73 @@
+//! How the time line is cut.
+
+use crate::time::UnixTime;
+
+/// Into how many tallies the longest stay of a proof is cut: a key's quota is given back that much later.
+pub(super) const CUTS: i64 = 4;
+
+const STEPS_OF_A_TALLY: i64 = 1 << 10;
+const STEPS_OF_A_BUCKET: i64 = 1 << 16;
+
+/// Steps, in which proofs end; tallies, in which keys are counted; buckets, in which proofs lie. All begin at
+/// multiples of their length.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Grid {
+    /// Milliseconds, at least 1.
+    step: i64,
+}
+
+impl Grid {
+    /// For proofs that stay for `longest` milliseconds.
+    pub(super) const fn of_stay(longest: i64) -> Self {
+        Self { step: longest / (CUTS * STEPS_OF_A_TALLY) + 1 }
+    }
+
+    /// The number of the tally that `moment` lies in.
+    pub(super) const fn tally(self, moment: UnixTime) -> i64 {
+        moment.millis().div_euclid(self.step.saturating_mul(STEPS_OF_A_TALLY))
+    }
+
+    /// The number of the bucket that `moment` lies in: at the default rules, of half an hour.
+    pub(super) const fn bucket(self, moment: UnixTime) -> i64 {
+        moment.millis().div_euclid(self.step.saturating_mul(STEPS_OF_A_BUCKET))
+    }
+
+    /// The step of a bucket that `moment` lies in.
+    pub(super) fn step(self, bucket: i64, moment: UnixTime) -> u16 {
+        let start = bucket.saturating_mul(STEPS_OF_A_BUCKET).saturating_mul(self.step);
+        u16::try_from(moment.millis().saturating_sub(start) / self.step).unwrap_or(u16::MAX)
+    }
+
+    /// The last millisecond of a step of a bucket.
+    pub(super) const fn end(self, bucket: i64, step: u16) -> i64 {
+        let steps = bucket.saturating_mul(STEPS_OF_A_BUCKET).saturating_add(step as i64 + 1);
+        steps.saturating_mul(self.step).saturating_sub(1)
+    }
+
+    /// Whether `moment` is not before the end of a tally.
+    pub(super) const fn is_past(self, tally: i64, moment: UnixTime) -> bool {
+        self.tally(moment) > tally
+    }
+
+    /// How long what is over may lie about, in milliseconds. Sweeping more often takes more time; a table has
+    /// room for what comes meanwhile.
+    pub(super) const fn patience(self) -> i64 {
+        self.step.saturating_mul(STEPS_OF_A_TALLY * 3 / 4)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_never_ends_before_what_lies_in_it() {
+        let grid = Grid::of_stay(120_000);
+        for millis in (-4_000_000..4_000_000).step_by(7) {
+            let moment = UnixTime::from_millis(millis);
+            let bucket = grid.bucket(moment);
+            let end = grid.end(bucket, grid.step(bucket, moment));
+            assert!((millis..millis + 30).contains(&end), "{millis}: {end}");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! A table of small records that costs little more than the records.
+//!
+//! Records lie in lines of one cache line each, near the line where they belong; whoever looks for one reads
+//! that line, and the next only when it is full. Nothing is taken out of a table: whoever wants less, or more
+//! room, makes another of it ([`Table::only`]). Places keep their order in that, so it is one pass over both
+//! memories from front to back.
+
+/// A record: bytes, so that it needs no padding.
+pub(super) trait Record: Copy {
+    /// What an unused place holds; never taken for a record.
+    const UNUSED: Self;
+
+    /// Where it belongs, on the whole range of 32 bits and evenly spread.
+    fn place(&self) -> u32;
+}
+
+/// Records of type `R`, `N` to a line.
+pub(super) struct Table<R, const N: usize> {
+    lines: Box<[Line<R, N>]>,
+    len: usize,
+}
+
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line<R, const N: usize> {
+    records: [R; N],
+    used: u8,
+}
+
+impl<R: Record, const N: usize> Table<R, N> {
+    const LINE: Line<R, N> = {
+        assert!(size_of::<Line<R, N>>() == 64);
+        Line { records: [R::UNUSED; N], used: 0 }
+    };
+
+    /// An empty table, without memory.
+    pub(super) fn new() -> Self {
+        Self { lines: Box::default(), len: 0 }
+    }
+
+    /// Number of records.
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The record at `place` that `is` knows.
+    pub(super) fn find(&self, place: u32, is: impl Fn(&R) -> bool) -> Option<&R> {
+        let (line, index) = self.position(place, is)?;
+        self.lines.get(line)?.records.get(index)
+    }
+
+    /// The same, to change it; not its place.
+    pub(super) fn find_mut(&mut self, place: u32, is: impl Fn(&R) -> bool) -> Option<&mut R> {
+        let (line, index) = self.position(place, is)?;
+        self.lines.get_mut(line)?.records.get_mut(index)
+    }
+
+    /// Adds a record that is not there.
+    pub(super) fn insert(&mut self, record: R) {
+        // Fuller lines than seven eighths send too many records on to the next.
+        if (self.len + 1) * 8 > self.lines.len() * N * 7 {
+            *self = self.only(self.len, |_| true);
+        }
+        put(&mut self.lines, record);
+        self.len += 1;
+    }
+
+    /// Another table, of the `count` records that `are`, with room for a quarter more and something over.
+    pub(super) fn only(&self, count: usize, are: impl Fn(&R) -> bool) -> Self {
+        let mut lines = vec![Self::LINE; count * 3 / (2 * N) + 1].into_boxed_slice();
+        for record in self.records().filter(|record| are(record)) {
+            put(&mut lines, *record);
+        }
+        Self { lines, len: count }
+    }
+
+    /// All of them, in no order of theirs.
+    pub(super) fn records(&self) -> impl Iterator<Item = &R> {
+        self.lines.iter().flat_map(|line| line.records.iter().take(usize::from(line.used)))
+    }
+
+    fn position(&self, place: u32, is: impl Fn(&R) -> bool) -> Option<(usize, usize)> {
+        let mut at = home(place, self.lines.len());
+        for _ in 0..self.lines.len() {
+            let line = self.lines.get(at)?;
+            let used = usize::from(line.used);
+            // Without a branch for each record: the processor would have to guess them while it waits for memory.
+            let mut found = N;
+            for (index, record) in line.records.iter().enumerate() {
+                found = if is(record) { found.min(index) } else { found };
+            }
+            // The first that is known counts; from `used` on there are no records.
+            if found < used {
+                return Some((at, found));
+            }
+            if used < N {
+                return None;
+            }
+            at = next(at, self.lines.len());
+        }
+        None
+    }
+}
+
+/// The first line with room, from where the record belongs. There is one: the table is never full.
+fn put<R: Record, const N: usize>(lines: &mut [Line<R, N>], record: R) {
+    let count = lines.len();
+    let mut at = home(record.place(), count);
+    for _ in 0..count {
+        let Some(line) = lines.get_mut(at) else { return };
+        if let Some(place) = line.records.get_mut(usize::from(line.used)) {
+            *place = record;
+            line.used += 1;
+            return;
+        }
+        at = next(at, count);
+    }
+}
+
+/// Keeps the order of places.
+const fn home(place: u32, count: usize) -> usize {
+    ((place as u64 * count as u64) >> 32) as usize
+}
+
+const fn next(at: usize, count: usize) -> usize {
+    if at + 1 < count { at + 1 } else { 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A place, and a name that tells records of one place apart.
+    type Named = [u32; 2];
+
+    impl Record for Named {
+        const UNUSED: Self = [0; 2];
+        fn place(&self) -> u32 {
+            self[0]
+        }
+    }
+
+    type Names = Table<Named, 7>;
+
+    #[test]
+    fn what_was_put_in_is_found_and_nothing_else() {
+        // A record like an unused place is found among its like.
+        let mut table = Names::new();
+        assert!(table.find(0, |record| *record == [0, 0]).is_none());
+        table.insert([0, 0]);
+        assert!(table.find(0, |record| *record == [0, 0]).is_some());
+        // Evenly spread, and all of them at the first or the last place: the worst there is.
+        for spread in [0x9e37_79b9_u32, 0, u32::MAX] {
+            let place = |name: u32| if spread == u32::MAX { u32::MAX } else { name.wrapping_mul(spread) };
+            let mut table = Names::new();
+            for name in 1..=2_000 {
+                assert!(table.find(place(name), |record| record[1] == name).is_none());
+                table.insert([place(name), name]);
+                assert_eq!(table.len(), name as usize);
+            }
+            for name in 1..=2_000 {
+                assert!(table.find(place(name), |record| record[1] == name).is_some(), "{name}");
+                assert!(table.find_mut(place(name), |record| record[1] == name).is_some());
+            }
+            assert!(table.find(place(2_001), |record| record[1] == 2_001).is_none());
+        }
+    }
+
+    #[test]
+    fn it_takes_little_more_than_its_records() {
+        let mut table = Names::new();
+        assert_eq!(table.lines.len(), 0);
+        for name in 1..=100_000_u32 {
+            table.insert([name.wrapping_mul(0x9e37_79b9), name]);
+            if name > 1_000 {
+                let places = table.lines.len() * 7;
+                assert!((1.1..1.52).contains(&(places as f64 / f64::from(name))), "{places} for {name}");
+            }
+        }
+    }
+}

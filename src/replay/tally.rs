@@ -1,0 +1,75 @@
+//! How many proofs each key of a shard holds of those whose acceptance ends within one stretch of time. It is
+//! dropped whole.
+
+use super::digest::KeyDigest;
+use super::table::{Record, Table};
+
+/// The most proofs of one key that can be counted.
+pub(super) const MOST_PER_KEY: u32 = (1 << 24) - 1;
+
+/// A key, and how many proofs it holds: at most [`MOST_PER_KEY`].
+#[derive(Clone, Copy)]
+struct Count {
+    key: KeyDigest,
+    proofs: [u8; 3],
+}
+
+impl Count {
+    const fn get(self) -> u32 {
+        let [a, b, c] = self.proofs;
+        u32::from_be_bytes([0, a, b, c])
+    }
+
+    const fn set(&mut self, proofs: u32) {
+        let [_, a, b, c] = proofs.to_be_bytes();
+        self.proofs = [a, b, c];
+    }
+}
+
+impl Record for Count {
+    const UNUSED: Self = Self { key: KeyDigest([0; 6]), proofs: [0; 3] };
+
+    fn place(&self) -> u32 {
+        self.key.place()
+    }
+}
+
+/// One tally.
+pub(super) struct Tally {
+    number: i64,
+    counts: Table<Count, 7>,
+    busiest: u32,
+}
+
+impl Tally {
+    pub(super) fn new(number: i64) -> Self {
+        Self { number, counts: Table::new(), busiest: 0 }
+    }
+
+    /// Its place on the grid.
+    pub(super) const fn number(&self) -> i64 {
+        self.number
+    }
+
+    /// How many proofs `key` holds.
+    pub(super) fn of(&self, key: KeyDigest) -> u32 {
+        self.counts.find(key.place(), |count| count.key == key).map_or(0, |count| count.get())
+    }
+
+    /// The most that any key holds.
+    pub(super) const fn busiest(&self) -> u32 {
+        self.busiest
+    }
+
+    /// Counts one more proof of `key`, which holds less than [`MOST_PER_KEY`].
+    pub(super) fn add(&mut self, key: KeyDigest) {
+        let proofs = if let Some(count) = self.counts.find_mut(key.place(), |count| count.key == key) {
+            count.set(count.get() + 1);
+            count.get()
+        } else {
+            self.counts.insert(Count { key, proofs: [0, 0, 1] });
+            1
+        };
+        self.busiest = self.busiest.max(proofs);
+    }
+}
