@@ -33,27 +33,26 @@ impl Serve {
         let Some(loaded) = self.config.load() else { return Ok(ExitCode::FAILURE) };
         // Dropped last, when nothing is left that logs.
         let log = Log::start(&loaded.settings.telemetry).context("cannot start the log")?;
-        let workers = runtime()?;
-        // Apart from the workers: those stand still while standard output takes nothing, and a signal is heard all
-        // the same.
-        let watch = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let watch = watch.context("cannot start the runtime")?;
-        watch.block_on(serve(loaded, self.config.path(), workers.handle(), &log))
+        // Admin port and background work have a thread of their own: it stands still while standard output takes
+        // nothing, and a signal is heard all the same.
+        let background = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let background = background.context("cannot start the runtime")?;
+        runtime()?.block_on(serve(loaded, self.config.path(), background.handle(), &log))
     }
 }
 
-/// The runtime of whatever does not serve clients' connections: those have workers of their own.
+/// A runtime for whatever does not serve clients' connections: those have workers of their own.
 pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
 }
 
-async fn serve(loaded: Loaded, config: &Path, workers: &Handle, log: &Log) -> anyhow::Result<ExitCode> {
+async fn serve(loaded: Loaded, config: &Path, background: &Handle, log: &Log) -> anyhow::Result<ExitCode> {
     let mut stop = StopSignals::listen()?;
     for warning in loaded.warnings.findings() {
         tracing::warn!(field = warning.field(), "{}", warning.message());
     }
     let server = {
-        let _on_them = workers.enter();
+        let _there = background.enter();
         Server::start(loaded.settings, Arc::new(SystemClock), log.access().cloned())?
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %config.display(), "started");

@@ -88,7 +88,8 @@ impl Pool {
             let fresh = kept.is_none();
             let mut sender = match kept {
                 Some(sender) => sender,
-                None => self.connect().await?,
+                // Rare, and large as a future: it would be moved about with every request.
+                None => Box::pin(self.connect()).await?,
             };
             match sender.try_send_request(request).await {
                 Ok(response) => {

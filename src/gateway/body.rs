@@ -15,7 +15,7 @@ use crate::telemetry::Record;
 #[derive(Debug)]
 pub struct Body {
     content: Content,
-    record: Record,
+    record: Box<Record>,
 }
 
 #[derive(Debug)]
@@ -25,15 +25,15 @@ enum Content {
 }
 
 impl Body {
-    pub(super) const fn own(text: Bytes, record: Record) -> Self {
+    pub(super) const fn own(text: Bytes, record: Box<Record>) -> Self {
         Self { content: Content::Own(Some(text)), record }
     }
 
-    pub(super) const fn nothing(record: Record) -> Self {
+    pub(super) const fn nothing(record: Box<Record>) -> Self {
         Self { content: Content::Own(None), record }
     }
 
-    pub(super) const fn upstream(body: ResponseBody, record: Record) -> Self {
+    pub(super) const fn upstream(body: ResponseBody, record: Box<Record>) -> Self {
         Self { content: Content::Upstream(body), record }
     }
 }

@@ -107,7 +107,7 @@ impl Gateway {
         Ok(authorized)
     }
 
-    async fn forward(&self, authorized: Authorized<Incoming>, mut record: Record) -> Response<Body> {
+    async fn forward(&self, authorized: Authorized<Incoming>, mut record: Box<Record>) -> Response<Body> {
         let route = Arc::clone(authorized.route());
         let owns_dpop = authorized.grant().is_some();
         let forwarded = self.forwarder.forward(authorized).await;

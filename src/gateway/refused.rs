@@ -26,7 +26,11 @@ const DRAIN_TIME: Duration = Duration::from_secs(10);
 
 impl Gateway {
     /// Answers a request that could not even be read.
-    pub(super) fn refuse_unread(&self, unread: (Refusal, Request<Incoming>), mut record: Record) -> Response<Body> {
+    pub(super) fn refuse_unread(
+        &self,
+        unread: (Refusal, Request<Incoming>),
+        mut record: Box<Record>,
+    ) -> Response<Body> {
         let (refusal, request) = unread;
         record.decided(true);
         record.unread_target(|| shown(request.uri().path()));
@@ -36,7 +40,7 @@ impl Gateway {
     }
 
     /// Answers a refused request.
-    pub(super) fn refuse(&self, refused: Refused<Incoming>, record: Record) -> Response<Body> {
+    pub(super) fn refuse(&self, refused: Refused<Incoming>, record: Box<Record>) -> Response<Body> {
         let Refused { refusal, inbound, route } = refused;
         let response =
             self.answer_refusal(refusal, route.as_ref(), Some(inbound.target().host()), inbound.scheme_used(), record);
@@ -51,7 +55,7 @@ impl Gateway {
         route: Option<&Arc<Route>>,
         host: Option<&str>,
         scheme_used: Option<Scheme>,
-        mut record: Record,
+        mut record: Box<Record>,
     ) -> Response<Body> {
         let reason = refusal.reason();
         let policy = route.and_then(|route| match &route.access {

@@ -53,7 +53,11 @@ impl fmt::Debug for RequestId {
 }
 
 /// A request with its peer and its one reading of the target.
-pub struct Inbound<B> {
+///
+/// It travels through every stage, so it is kept in one place and only the pointer is handed on.
+pub struct Inbound<B>(Box<Parts<B>>);
+
+struct Parts<B> {
     request: Request<B>,
     peer: Arc<Peer>,
     target: Target,
@@ -83,47 +87,49 @@ impl<B> Inbound<B> {
         .and_then(|target| check_nominations(request.headers()).map(|()| target))
         .and_then(|target| serves(&peer, &target).map(|()| target));
         match target {
-            Ok(target) => Ok(Self { request, peer, target, id, scheme_used: None }),
+            Ok(target) => Ok(Self(Box::new(Parts { request, peer, target, id, scheme_used: None }))),
             Err(refusal) => Err(Box::new((refusal, request))),
         }
     }
 
     /// Takes the credentials out of the request, and remembers the scheme that was used.
     pub fn take_credentials(&mut self) -> Result<Credentials, Refusal> {
-        let query = self.target.path_and_query().query();
-        let Taken { scheme, credentials } = Credentials::take(self.request.headers_mut(), query);
-        self.scheme_used = scheme;
+        let inbound = &mut *self.0;
+        let query = inbound.target.path_and_query().query();
+        let Taken { scheme, credentials } = Credentials::take(inbound.request.headers_mut(), query);
+        inbound.scheme_used = scheme;
         credentials
     }
 
     /// The request as received.
-    pub const fn request(&self) -> &Request<B> {
-        &self.request
+    pub fn request(&self) -> &Request<B> {
+        &self.0.request
     }
 
     /// Who asks.
-    pub const fn peer(&self) -> &Arc<Peer> {
-        &self.peer
+    pub fn peer(&self) -> &Arc<Peer> {
+        &self.0.peer
     }
 
     /// What is asked.
-    pub const fn target(&self) -> &Target {
-        &self.target
+    pub fn target(&self) -> &Target {
+        &self.0.target
     }
 
     /// Names the request.
-    pub const fn id(&self) -> &RequestId {
-        &self.id
+    pub fn id(&self) -> &RequestId {
+        &self.0.id
     }
 
     /// The scheme that the client used, once credentials were taken.
-    pub const fn scheme_used(&self) -> Option<Scheme> {
-        self.scheme_used
+    pub fn scheme_used(&self) -> Option<Scheme> {
+        self.0.scheme_used
     }
 
     /// Gives the parts away.
     pub fn into_parts(self) -> (Request<B>, Arc<Peer>, Target, RequestId) {
-        (self.request, self.peer, self.target, self.id)
+        let Parts { request, peer, target, id, scheme_used: _ } = *self.0;
+        (request, peer, target, id)
     }
 }
 
@@ -142,7 +148,7 @@ fn serves(peer: &Peer, target: &Target) -> Result<(), Refusal> {
 
 impl<B> fmt::Debug for Inbound<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inbound").field("id", &self.id).field("target", &self.target).finish_non_exhaustive()
+        f.debug_struct("Inbound").field("id", &self.0.id).field("target", &self.0.target).finish_non_exhaustive()
     }
 }
 

@@ -115,9 +115,9 @@ pub struct Record {
 }
 
 impl Record {
-    /// Opens the record of a request.
-    pub fn open(ledger: Arc<Ledger>, id: RequestId, peer: IpAddr, method: http::Method) -> Self {
-        Self {
+    /// Opens the record of a request. It goes from hand to hand until the answer is through, so it is boxed.
+    pub fn open(ledger: Arc<Ledger>, id: RequestId, peer: IpAddr, method: http::Method) -> Box<Self> {
+        Box::new(Self {
             started: Instant::now(),
             ledger,
             status: None,
@@ -135,7 +135,7 @@ impl Record {
             authorization: None,
             upstream: None,
             bytes: 0,
-        }
+        })
     }
 
     /// Where the request goes: its host, and its path without query, normalized.

@@ -88,6 +88,17 @@ impl Tokens {
             return Ok(known);
         }
         self.misses.fetch_add(1, Ordering::Relaxed);
+        // Rare, and large as a future: it would be moved about with every request.
+        Box::pin(self.verify_anew(token, hash, issuers, clock)).await
+    }
+
+    async fn verify_anew(
+        &self,
+        token: &str,
+        hash: TokenHash,
+        issuers: &Issuers,
+        clock: &dyn Clock,
+    ) -> Result<Arc<AccessToken>, Refusal> {
         let unverified = UnverifiedToken::read(token, hash)?;
         let issuer = issuer_of(issuers, unverified.issuer()?)?;
         let first = issuer.keys().and_then(|keys| unverified.verify(issuer.rules(), &keys));

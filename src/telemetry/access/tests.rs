@@ -20,7 +20,7 @@ fn lines_of(form: Option<Form>, fill: impl FnOnce(&Arc<Ledger>)) -> (String, Arc
     (io::read_to_string(reader).unwrap(), metrics)
 }
 
-fn open(ledger: &Arc<Ledger>) -> Record {
+fn open(ledger: &Arc<Ledger>) -> Box<Record> {
     Record::open(Arc::clone(ledger), RequestId::new(1, 0x2a), [192, 0, 2, 1].into(), http::Method::GET)
 }
 
