@@ -13,6 +13,10 @@ use tokio::time::Instant;
 
 use super::settings::Limits;
 
+/// A connection on which nothing happens for this long gives back what it needs only for requests: it is one of many
+/// that a client keeps for later.
+const REST_AFTER: Duration = Duration::from_secs(1);
+
 /// Shared by the connection's socket, its requests and the task that watches over it.
 #[derive(Debug)]
 pub(super) struct Activity {
@@ -36,6 +40,8 @@ struct State {
     leaving_since: Option<Instant>,
     /// It was not being answered then, nor in the middle of a head.
     left_idle: bool,
+    /// Since the last request, what the connection needs only for requests was given back.
+    rests: bool,
     /// HTTP/2 clients send frames at any time, and no byte tells where a head begins.
     heads_are_seen: bool,
 }
@@ -43,6 +49,8 @@ struct State {
 /// Which patience has run out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Overdue {
+    /// No request for [`REST_AFTER`].
+    Quiet,
     /// No request for `idle_timeout`.
     Idle,
     /// A head that took `header_timeout` and is not complete.
@@ -62,6 +70,7 @@ impl Activity {
             blocked_since: None,
             leaving_since: None,
             left_idle: false,
+            rests: false,
             heads_are_seen: true,
         };
         Arc::new(Self {
@@ -92,6 +101,11 @@ impl Activity {
         self.state().blocked_since = blocked.then(Instant::now);
     }
 
+    /// The connection gave back what it needs only for requests.
+    pub(super) fn rests(&self) {
+        self.state().rests = true;
+    }
+
     /// The client was asked to leave.
     pub(super) fn leave(&self) {
         let mut state = self.state();
@@ -113,6 +127,7 @@ impl Activity {
     pub(super) fn begin(self: &Arc<Self>) -> UnderWay {
         let mut state = self.state();
         state.under_way += 1;
+        state.rests = false;
         state.head_since = None;
         drop(state);
         UnderWay(Arc::clone(self))
@@ -128,6 +143,9 @@ impl Activity {
             // Counted from the end of the last request at the earliest: its answer may still be on its way out.
             (_, Some(since), _) => Some((since.max(state.quiet_since) + self.header_timeout, Overdue::Leaving)),
             (_, _, Some(since)) => Some((since + self.header_timeout, Overdue::Head)),
+            _ if !state.rests && state.heads_are_seen && REST_AFTER < self.idle_timeout => {
+                Some((state.quiet_since + REST_AFTER, Overdue::Quiet))
+            }
             _ => Some((state.quiet_since + self.idle_timeout, Overdue::Idle)),
         }
     }

@@ -14,6 +14,7 @@ use hyper::server::conn::http1::UpgradeableConnection;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -87,66 +88,127 @@ fn http2_rules(limits: &Limits) -> http2::Builder<TokioExecutor> {
 pub(super) async fn serve<H: Handler>(door: Arc<Door<H>>, socket: TcpStream, address: SocketAddr, place: Place) {
     // Answers are written whole; waiting for more would only delay them. A socket that refuses still works.
     let _ = socket.set_nodelay(true);
-    let mut phases = door.gate.phases();
-    let (transport, tls, http2) = match &door.tls {
-        None => (Transport::Plain(socket), None, None),
-        Some(tls) => {
-            let handshake = handshake(tls, socket, address, door.gate.limits(), &**place.events());
-            let (stream, facts) = tokio::select! {
-                biased;
-                done = handshake => match done {
-                    Some(done) => done,
-                    None => return,
-                },
-                // No request was sent yet, so that the client can go elsewhere without loss.
-                _ = phases.next() => return,
-            };
-            let http2 = stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
-            (Transport::Tls(Box::new(stream)), Some(facts), Some(http2))
-        }
-    };
+    // What a connection needs only for a time is boxed: most of them rest most of the time.
+    let Some((transport, tls, http2)) = Box::pin(establish(&door, socket, address, &place)).await else { return };
     let activity = Activity::new(door.gate.limits());
     let mut watch = Watch::new(Arc::clone(&activity), door.gate.phases());
-    let events = Arc::clone(place.events());
     let mut stream = Stream::new(transport, Arc::clone(&activity), door.gate.phases(), place);
     let http2 = match http2 {
         Some(http2) => http2,
-        None => match watch.over(pin!(stream.is_http2())).await {
-            Turn::Done(Ok(http2)) => http2,
-            Turn::Done(Err(_)) | Turn::Gate(_) | Turn::Overdue(_) => return,
+        None => loop {
+            match watch.over(pin!(stream.is_http2())).await {
+                Turn::Done(Ok(http2)) => break http2,
+                // It rests already.
+                Turn::Overdue(Overdue::Quiet) => activity.rests(),
+                Turn::Done(Err(_)) | Turn::Gate(_) | Turn::Overdue(_) => return,
+            }
         },
     };
     let peer = Arc::new(Peer { address, tls });
-    let service = service(Arc::clone(&door), peer, Arc::clone(&activity));
-    let io = TokioIo::new(stream);
     if http2 {
         activity.speaks_http2();
-        let mut connection = pin!(door.http2.serve_connection(io, service));
-        let _ = converse(connection.as_mut(), http2::Connection::graceful_shutdown, &mut watch, &activity).await;
-        return;
+        Box::pin(speak_http2(&door, stream, peer, &mut watch, &activity)).await;
+    } else {
+        speak_http1(&door, stream, &peer, &mut watch, &activity).await;
     }
-    let mut connection = door.http1.serve_connection(io, service).with_upgrades();
-    let Some(result) =
-        converse(Pin::new(&mut connection), UpgradeableConnection::graceful_shutdown, &mut watch, &activity).await
-    else {
-        return;
+}
+
+/// Takes the connection as far as bytes can be exchanged. Knows whether they are HTTP/2 where the handshake told.
+async fn establish<H: Handler>(
+    door: &Door<H>,
+    socket: TcpStream,
+    address: SocketAddr,
+    place: &Place,
+) -> Option<(Transport, Option<TlsFacts>, Option<bool>)> {
+    let Some(tls) = &door.tls else { return Some((Transport::Plain(socket), None, None)) };
+    let mut phases = door.gate.phases();
+    let (stream, facts) = tokio::select! {
+        biased;
+        done = handshake(tls, socket, address, door.gate.limits(), &**place.events()) => done?,
+        // No request was sent yet, so that the client can go elsewhere without loss.
+        _ = phases.next() => return None,
     };
-    match result {
-        Err(error) if error.is_parse_too_large() => events.refused(address, Reason::HeaderTooLarge),
-        Err(error) if error.is_parse() => events.malformed(address),
-        Ok(()) => {}
-        Err(_) => return,
+    let http2 = stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
+    Some((Transport::Tls(Box::new(stream)), Some(facts), Some(http2)))
+}
+
+async fn speak_http2<H: Handler>(
+    door: &Arc<Door<H>>,
+    stream: Stream,
+    peer: Arc<Peer>,
+    watch: &mut Watch,
+    activity: &Arc<Activity>,
+) {
+    let service = service(Arc::clone(door), peer, Arc::clone(activity));
+    let mut connection = pin!(door.http2.serve_connection(TokioIo::new(stream), service));
+    // Whoever was watched over has been told all there is.
+    let _ = converse(connection.as_mut(), http2::Connection::graceful_shutdown, watch, activity).await;
+}
+
+/// Serves requests as they come, and rests in between: the library's buffers take more memory than all the rest of a
+/// connection.
+async fn speak_http1<H: Handler>(
+    door: &Arc<Door<H>>,
+    mut stream: Stream,
+    peer: &Arc<Peer>,
+    watch: &mut Watch,
+    activity: &Arc<Activity>,
+) {
+    loop {
+        let turn = watch.over(pin!(stream.rest())).await;
+        match turn {
+            Turn::Done(Ok(())) => {}
+            Turn::Gate(Phase::Open) => continue,
+            Turn::Overdue(Overdue::Quiet) => {
+                activity.rests();
+                continue;
+            }
+            Turn::Gate(Phase::Closing) | Turn::Overdue(Overdue::Idle | Overdue::Leaving) => {
+                // Nobody is owed an answer. A client that is gone already needs no farewell either.
+                let _ = timeout(LINGER, stream.shutdown()).await;
+                return;
+            }
+            Turn::Done(Err(_)) | Turn::Gate(Phase::Aborted) | Turn::Overdue(Overdue::Head | Overdue::Blocked) => return,
+        }
+        match Box::pin(requests(door, stream, peer, watch, activity)).await {
+            Some(rested) => stream = rested,
+            None => return,
+        }
+    }
+}
+
+/// Serves requests until the connection ends, or is to rest: then its stream comes back.
+async fn requests<H: Handler>(
+    door: &Arc<Door<H>>,
+    stream: Stream,
+    peer: &Arc<Peer>,
+    watch: &mut Watch,
+    activity: &Arc<Activity>,
+) -> Option<Stream> {
+    let events = Arc::clone(stream.events());
+    let service = service(Arc::clone(door), Arc::clone(peer), Arc::clone(activity));
+    let mut connection = door.http1.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let ended = converse(Pin::new(&mut connection), UpgradeableConnection::graceful_shutdown, watch, activity).await?;
+    match &ended {
+        Ended::Itself(Err(error)) if error.is_parse_too_large() => events.refused(peer.address, Reason::HeaderTooLarge),
+        Ended::Itself(Err(error)) if error.is_parse() => events.malformed(peer.address),
+        Ended::Itself(Ok(())) | Ended::Quiet => {}
+        Ended::Itself(Err(_)) => return None,
     }
     // There are no parts after an upgrade.
-    if let Some(parts) = connection.into_parts()
-        && activity.ended_with_an_answer()
-    {
-        let mut stream = parts.io.into_inner();
+    let parts = connection.into_parts()?;
+    let mut stream = parts.io.into_inner();
+    if matches!(ended, Ended::Quiet) {
+        stream.unread(parts.read_buf);
+        return Some(stream);
+    }
+    if activity.ended_with_an_answer() {
         tokio::select! {
             _ = timeout(LINGER, stream.discard()) => {}
             () = door.gate.phases().aborted() => {}
         }
     }
+    None
 }
 
 /// Does the TLS handshake and reports it. `None`: it failed.
@@ -196,16 +258,28 @@ fn service<H: Handler>(
     })
 }
 
+/// How a conversation ended that was not cut.
+enum Ended {
+    /// By what one of the sides did.
+    Itself(hyper::Result<()>),
+    /// It did not, but nothing has happened for a while, and nothing is under way.
+    Quiet,
+}
+
 /// Drives a connection; `ask_to_leave` makes it end after the requests under way. `None`: it was cut.
 async fn converse<C: Future<Output = hyper::Result<()>>>(
     mut connection: Pin<&mut C>,
     ask_to_leave: fn(Pin<&mut C>),
     watch: &mut Watch,
     activity: &Activity,
-) -> Option<hyper::Result<()>> {
+) -> Option<Ended> {
     loop {
         match watch.over(connection.as_mut()).await {
-            Turn::Done(result) => return Some(result),
+            Turn::Done(result) => return Some(Ended::Itself(result)),
+            Turn::Overdue(Overdue::Quiet) => {
+                activity.rests();
+                return Some(Ended::Quiet);
+            }
             Turn::Gate(Phase::Open) => {}
             Turn::Gate(Phase::Closing) | Turn::Overdue(Overdue::Idle) => {
                 activity.leave();

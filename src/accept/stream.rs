@@ -6,10 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use super::Events;
 use super::activity::Activity;
 use super::gate::{Phases, Place};
 
@@ -34,21 +36,28 @@ pub(super) struct Stream {
     /// After an upgrade nobody watches over the connection, so that it has to hear of the gate by itself.
     phases: Phases,
     aborted: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    _place: Place,
+    place: Place,
 }
 
-/// Bytes read ahead to recognise the protocol, given back to whoever reads next.
+/// Bytes read ahead, given back to whoever reads next.
 #[derive(Default)]
 struct FirstBytes {
     bytes: [u8; PREFACE.len()],
     filled: usize,
     given: usize,
+    /// What was read even before them.
+    before: Bytes,
 }
 
 impl Stream {
     pub(super) fn new(transport: Transport, activity: Arc<Activity>, phases: Phases, place: Place) -> Self {
         let first = FirstBytes::default();
-        Self { transport, first, activity, blocked: false, ended: false, phases, aborted: None, _place: place }
+        Self { transport, first, activity, blocked: false, ended: false, phases, aborted: None, place }
+    }
+
+    /// Who hears what happens here.
+    pub(super) const fn events(&self) -> &Arc<dyn Events> {
+        self.place.events()
     }
 
     /// Waits for as many bytes as it takes to know whether the client speaks HTTP/2 with prior knowledge
@@ -74,11 +83,49 @@ impl Stream {
         }
     }
 
+    /// Gives back what somebody read and did not use. It is read again before anything else.
+    pub(super) fn unread(&mut self, bytes: Bytes) {
+        let first = std::mem::take(&mut self.first);
+        let later = [&first.before[..], &first.bytes[first.given..first.filled]].concat();
+        let before = if later.is_empty() { bytes } else { [&bytes[..], &later].concat().into() };
+        self.first.before = before;
+    }
+
+    /// Waits for the client's next byte, which is read again afterwards. Takes no buffer: most connections rest most of
+    /// the time. May be dropped and called again.
+    ///
+    /// # Errors
+    /// Of the socket; `UnexpectedEof` when the client leaves without a word.
+    pub(super) async fn rest(&mut self) -> io::Result<()> {
+        if self.first.filled > 0 || !self.first.before.is_empty() {
+            return Ok(());
+        }
+        let read = self.transport.read(&mut self.first.bytes).await?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.first.filled = read;
+        self.activity.received();
+        Ok(())
+    }
+
     /// Reads what the client still sends, to no purpose but that the last answer survives: closing a socket with
     /// unread bytes resets the connection, and the answer may be lost with it (RFC 9112 §9.6).
     pub(super) async fn discard(&mut self) {
         let mut sink = vec![0; 8 * 1024];
         while !self.ended && self.transport.read(&mut sink).await.is_ok_and(|read| read > 0) {}
+    }
+
+    fn poll_transport(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.poll_aborted(cx)?;
+        let (before, room) = (buf.filled().len(), buf.remaining());
+        ready!(Pin::new(&mut self.transport).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            self.activity.received();
+        } else if room > 0 {
+            self.ended = true;
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_aborted(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
@@ -109,22 +156,27 @@ impl Stream {
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let first = &mut self.first;
+        if !first.before.is_empty() {
+            let length = first.before.len().min(buf.remaining());
+            buf.put_slice(&first.before.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
         if first.given < first.filled {
             let rest = &first.bytes[first.given..first.filled];
             let rest = &rest[..rest.len().min(buf.remaining())];
             buf.put_slice(rest);
             first.given += rest.len();
-            return Poll::Ready(Ok(()));
+            if first.given < first.filled || buf.remaining() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            // The rest of what came along with them, if it is there already.
+            self.first = FirstBytes::default();
+            return match self.poll_transport(cx, buf) {
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(())),
+            };
         }
-        self.poll_aborted(cx)?;
-        let (before, room) = (buf.filled().len(), buf.remaining());
-        ready!(Pin::new(&mut self.transport).poll_read(cx, buf))?;
-        if buf.filled().len() > before {
-            self.activity.received();
-        } else if room > 0 {
-            self.ended = true;
-        }
-        Poll::Ready(Ok(()))
+        self.poll_transport(cx, buf)
     }
 }
 

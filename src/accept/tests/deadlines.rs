@@ -205,3 +205,53 @@ async fn an_upgraded_connection_may_be_silent_for_long() {
     sleep(LONGER).await;
     super::echo(&mut stream).await;
 }
+
+/// Longer than it takes until a connection rests.
+const RESTED: Duration = Duration::from_millis(1_300);
+
+#[tokio::test]
+async fn a_connection_that_rested_serves_as_before() {
+    let (settings, authority) = pki::settings(ClientCertificates::Off);
+    let secure = start(Some(settings), only(|_| {}));
+    let client = Arc::new(client(&authority, TLS13, None));
+    let mut tls = connect(secure.address, &client, "rs.example").await.unwrap();
+    let running = plain(only(|_| {}));
+    let (mut used, mut fresh) = (running.connect().await, running.connect().await);
+    assert_eq!(ask(&mut used, &get("/")).await.0, 200);
+    assert_eq!(ask(&mut tls, &get("/")).await.0, 200);
+    for _ in 0..2 {
+        sleep(RESTED).await;
+        assert_eq!(ask(&mut used, &get("/")).await.0, 200);
+        assert_eq!(ask(&mut fresh, &get("/")).await.0, 200);
+        assert_eq!(ask(&mut tls, &get("/")).await.0, 200);
+    }
+}
+
+/// The half of a head that came along with the request before is neither lost nor read twice.
+#[tokio::test]
+async fn a_head_may_be_finished_after_a_rest() {
+    let running = plain(only(|_| {}));
+    let mut stream = running.connect().await;
+    let next = get("/length");
+    let (half, other) = next.split_at(10);
+    let (status, body) = ask(&mut stream, &[&get("/")[..], half].concat()).await;
+    assert_eq!((status, body.starts_with("HTTP/1.1")), (200, true));
+    sleep(RESTED).await;
+    assert_eq!(ask(&mut stream, other).await, (200, "no length".to_owned()));
+}
+
+#[tokio::test]
+async fn a_resting_connection_ends_with_the_idle_timeout_and_with_the_gate() {
+    let limited = plain(only(|limits| limits.idle_timeout = RESTED + LONGER));
+    let open = plain(only(|_| {}));
+    let (mut idle, mut closed) = (limited.connect().await, open.connect().await);
+    for stream in [&mut idle, &mut closed] {
+        assert_eq!(ask(stream, &get("/")).await.0, 200);
+    }
+    let started = Instant::now();
+    rest(&mut idle).await;
+    assert!(started.elapsed() > RESTED);
+    open.gate.close();
+    rest(&mut closed).await;
+    within(open.gate.drained()).await;
+}
