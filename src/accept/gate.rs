@@ -137,6 +137,17 @@ impl Phases {
         }
     }
 
+    /// Takes note of the present phase: from now on only later ones are news.
+    pub(super) fn catch_up(&mut self) {
+        // Not `seen`: `next` still has to tell of it.
+        self.receiver.mark_unchanged();
+    }
+
+    /// Whether a phase began since, for which this does not wait.
+    pub(super) fn are_there(&self) -> bool {
+        self.receiver.has_changed().unwrap_or(true)
+    }
+
     /// Resolves when every connection is to be cut.
     pub(super) async fn aborted(mut self) {
         while self.next().await != Phase::Aborted {}

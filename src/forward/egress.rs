@@ -1,7 +1,6 @@
 //! What leaves towards the upstream: the client's message without anything that speaks for the client, and with
 //! what the gateway knows of it (RFC 9110 §7.6, RFC 9440 §2.4).
 
-use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
 use bytes::BytesMut;
@@ -82,9 +81,15 @@ fn identity<'a>(forwarding: &'a Forwarding, grant: &'a Grant) -> impl Iterator<I
 
 fn authorization(forwarding: &Forwarding, grant: &Grant) -> Option<HeaderValue> {
     let credentials = grant.credentials();
+    let as_sent = credentials.authorization();
     let mut value = match forwarding.authorization {
+        AuthorizationForward::Bearer
+            if as_sent.as_bytes().strip_prefix(b"Bearer ") == Some(credentials.token().as_bytes()) =>
+        {
+            as_sent.clone()
+        }
         AuthorizationForward::Bearer => HeaderValue::try_from(format!("Bearer {}", credentials.token())).ok()?,
-        AuthorizationForward::Keep => credentials.authorization().clone(),
+        AuthorizationForward::Keep => as_sent.clone(),
         AuthorizationForward::Strip => return None,
     };
     // Keeps it out of HPACK tables and Debug output.
@@ -112,25 +117,23 @@ fn client_facts(inbound: &Inbound<Incoming>) -> impl Iterator<Item = (HeaderName
     let target = inbound.target();
     let address = inbound.peer().address.ip();
     let (scheme, authority) = (target.external_scheme(), target.external_authority());
-    // One allocation for all of them.
+    // One allocation for all of them, written once.
     let mut text = BytesMut::with_capacity(256);
-    let mut value = |arguments: fmt::Arguments<'_>| {
-        // Cannot fail: there is always more memory, or the process ends.
-        let _ = text.write_fmt(arguments);
+    let mut value = |parts: &[&str]| {
+        parts.iter().for_each(|part| text.extend_from_slice(part.as_bytes()));
         HeaderValue::from_maybe_shared(text.split().freeze()).ok()
     };
+    let node = address.to_string();
+    let forwarded = match address {
+        IpAddr::V4(_) => value(&["for=", &node, ";host=\"", authority, "\";proto=", scheme]),
+        IpAddr::V6(_) => value(&["for=\"[", &node, "]\";host=\"", authority, "\";proto=", scheme]),
+    };
     [
-        (
-            "forwarded",
-            match address {
-                IpAddr::V4(address) => value(format_args!("for={address};host=\"{authority}\";proto={scheme}")),
-                IpAddr::V6(address) => value(format_args!("for=\"[{address}]\";host=\"{authority}\";proto={scheme}")),
-            },
-        ),
-        ("x-forwarded-for", value(format_args!("{address}"))),
-        ("x-forwarded-host", value(format_args!("{authority}"))),
-        ("x-forwarded-proto", value(format_args!("{scheme}"))),
-        ("x-request-id", value(format_args!("{}", inbound.id().as_str()))),
+        ("forwarded", forwarded),
+        ("x-forwarded-for", value(&[&node])),
+        ("x-forwarded-host", value(&[authority])),
+        ("x-forwarded-proto", Some(HeaderValue::from_static(target.external_scheme()))),
+        ("x-request-id", value(&[inbound.id().as_str()])),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((HeaderName::from_static(name), value?)))

@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{Request, Response, Uri};
-use hyper::client::conn::http1::{self, SendRequest};
+use http_body::Body as _;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use tower_service::Service as _;
 
 use super::body::RequestBody;
+use super::line::Line;
 use super::response::ResponseBody;
 use crate::workers;
 
@@ -43,26 +44,26 @@ pub struct Pool {
 }
 
 struct Kept {
-    sender: SendRequest<RequestBody>,
+    line: Line,
     since: Instant,
 }
 
 /// A connection in use; comes back to the pool by [`Lease::end`], and is closed when dropped.
 pub(super) struct Lease {
     pool: Arc<Pool>,
-    sender: SendRequest<RequestBody>,
+    pub(super) line: Line,
 }
 
 impl Lease {
     /// The response was read to its end.
     pub(super) fn end(self) {
-        let Self { pool, sender } = self;
-        if sender.is_closed() {
+        let Self { pool, mut line } = self;
+        if !line.is_open() {
             return;
         }
         let mut kept = pool.own();
         if kept.len() < KEPT {
-            kept.push_back(Kept { sender, since: Instant::now() });
+            kept.push_back(Kept { line, since: Instant::now() });
         }
     }
 }
@@ -82,18 +83,22 @@ impl Pool {
     pub async fn send(
         self: &Arc<Self>,
         mut request: Request<RequestBody>,
+        upgrades: bool,
     ) -> Result<Response<ResponseBody>, SendError> {
         loop {
-            let kept = self.take().await;
+            let kept = self.take();
             let fresh = kept.is_none();
-            let mut sender = match kept {
-                Some(sender) => sender,
+            let mut line = match kept {
+                Some(line) => line,
                 // Rare, and large as a future: it would be moved about with every request.
                 None => Box::pin(self.connect()).await?,
             };
-            match sender.try_send_request(request).await {
+            if upgrades || !request.body().is_end_stream() {
+                line.detach();
+            }
+            match line.exchange(request).await {
                 Ok(response) => {
-                    let lease = Lease { pool: Arc::clone(self), sender };
+                    let lease = Lease { pool: Arc::clone(self), line };
                     return Ok(response.map(|body| ResponseBody::new(body, lease)));
                 }
                 Err(mut error) => match error.take_message() {
@@ -105,36 +110,39 @@ impl Pool {
     }
 
     /// The connection that was used last, so that those that are too many grow old.
-    async fn take(&self) -> Option<SendRequest<RequestBody>> {
+    fn take(&self) -> Option<Line> {
+        let mut kept = self.own();
         loop {
-            let Kept { mut sender, since } = self.own().pop_back()?;
-            // It is ready, or will be at once: its response was read to the end.
-            if since.elapsed() < IDLE && sender.ready().await.is_ok() {
-                return Some(sender);
+            let Kept { mut line, since } = kept.pop_back()?;
+            if since.elapsed() < IDLE && line.is_open() {
+                return Some(line);
             }
         }
     }
 
-    async fn connect(&self) -> Result<SendRequest<RequestBody>, SendError> {
+    async fn connect(&self) -> Result<Line, SendError> {
         let mut connector = self.connector.clone();
         std::future::poll_fn(|cx| connector.poll_ready(cx)).await.map_err(SendError::Connect)?;
         let stream = connector.call(self.origin.clone()).await.map_err(SendError::Connect)?;
-        let (mut sender, connection) = http1::handshake(stream).await.map_err(SendError::Exchange)?;
-        tokio::spawn(async move {
-            // How it ends is told to whoever waits for a response.
-            let _ = connection.with_upgrades().await;
-        });
-        sender.ready().await.map_err(SendError::Exchange)?;
-        Ok(sender)
+        Line::open(stream).await.map_err(SendError::Exchange)
     }
 
-    /// Closes connections that nobody has used for a while. About once a second, off the requests' way.
+    /// Closes connections that nobody has used for a while, and those that their upstream closed. About once a second,
+    /// off the requests' way.
     pub fn tidy(&self) {
         for kept in &self.kept {
             let mut kept = lock(kept);
-            let old = kept.partition_point(|kept| kept.since.elapsed() >= IDLE);
-            let old: Vec<Kept> = kept.drain(..old).collect();
-            drop((kept, old));
+            let closed: VecDeque<Kept> = std::mem::take(&mut *kept)
+                .into_iter()
+                .filter_map(|mut one| {
+                    if one.since.elapsed() < IDLE && one.line.is_open() {
+                        kept.push_back(one);
+                        return None;
+                    }
+                    Some(one)
+                })
+                .collect();
+            drop((kept, closed));
         }
     }
 

@@ -76,9 +76,10 @@ impl Upstream {
         &self,
         request: Request<RequestBody>,
         progress: &Arc<Progress>,
+        upgrades: bool,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let timeout = self.settings.response_timeout;
-        let mut response = std::pin::pin!(self.pool.send(request));
+        let mut response = std::pin::pin!(self.pool.send(request, upgrades));
         loop {
             let moved = progress.frames();
             match tokio::time::timeout(timeout, &mut response).await {

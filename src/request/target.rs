@@ -207,8 +207,9 @@ impl Target {
     }
 
     /// Scheme of the external URL.
-    pub fn external_scheme(&self) -> &str {
-        self.external_url.split(':').next().unwrap_or_default()
+    pub fn external_scheme(&self) -> &'static str {
+        let https = ListenerScheme::Https.as_str();
+        if self.external_url.starts_with(https) { https } else { ListenerScheme::Http.as_str() }
     }
 
     /// Authority of the external URL.

@@ -251,6 +251,18 @@ impl World {
         self.metric(&format!("keybound_refusals_total{{reason=\"{}\",route=\"{route}\"}}", reason.slug()))
     }
 
+    /// Waits until so many were refused. What is refused before it is a request is counted when its connection ends,
+    /// which the client may see first.
+    pub async fn refused(&self, route: &str, reason: Reason, count: u64) {
+        let counted = async {
+            while self.refusals(route, reason) < count {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(wire::PATIENCE, counted).await.expect("the refusal is counted");
+        assert_eq!(self.refusals(route, reason), count);
+    }
+
     pub fn spent(&self) -> u64 {
         self.metric("keybound_replay_inserts_total")
     }
