@@ -1,11 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test check tools
+.PHONY: help demo test bench bench-all check tools
 
 # What tests/install put there.
 export PATH := $(CURDIR)/target/interop/bin:$(PATH)
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 # The profile that `make test` builds too: optimized dependencies, no link-time optimization.
 demo: ## Play the stories on loopback; ARGS=--serve leaves it running
@@ -13,10 +13,20 @@ demo: ## Play the stories on loopback; ARGS=--serve leaves it running
 
 test: tools ## Install what the tests need, then run all of them
 	cargo test --locked
+	cargo test --locked --profile optimized --test conformance
+
+bench: ## Measure Keybound beside its peers; ARGS="--only DPoP --rounds 3" measures less
+	@benches/install
+	cargo bench --locked --bench proxy -- $(ARGS)
+
+bench-all: bench ## The same, then growth, the replay log, and each station by itself
+	cargo bench --locked --bench proxy -- --growth
+	cargo bench --locked --features simulation --bench replay
+	cargo bench --locked --features simulation --bench stations
 
 check: tools ## Formatting, lints, documentation, licenses, advisories and the direction of imports
 	cargo fmt --check
-	cargo clippy --all-targets --locked -- -D warnings
+	cargo clippy --all-targets --all-features --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --quiet
 	cargo fetch --locked
 	cargo deny --locked $(deny) check

@@ -155,21 +155,22 @@ impl Cast {
 }
 
 pub async fn measure(arguments: &Arguments) {
-    let wanted =
-        |name: &str| arguments.only.is_empty() || arguments.only.iter().any(|word| name.contains(word.as_str()));
+    let fits = |name: &str, word: &str| word.strip_prefix('=').map_or(name.contains(word), |whole| whole == name);
+    let wanted = |name: &str| arguments.only.is_empty() || arguments.only.iter().any(|word| fits(name, word));
     let cases: Vec<Case> = cases().into_iter().filter(|case| wanted(case.name)).collect();
     let stage = Stage::set().await;
     let cast = Cast::start(&stage, arguments, |peer| cases.iter().any(|case| case.server.starts_with(peer)));
     let mut report = Report::default();
+    if wanted("idle") {
+        // First, while no server has memory left over from other work.
+        let own = cast.aim("keybound").expect("it was started");
+        report.idle.push(idle(&stage, "keybound", &own).await);
+        report.idle.push(idle(&stage, "nginx", &cast.nginx(false)).await);
+    }
     for case in &cases {
         let Some(aim) = cast.aim(case.server) else { continue };
         let certificate = matches!(case.shape, Shape::Handshakes(_)) && case.server.ends_with("mtls");
         report.add(pairs(&stage, &cast.nginx(certificate), &aim, case, arguments).await);
-    }
-    if wanted("idle") {
-        let own = cast.aim("keybound").expect("it was started");
-        report.idle.push(idle(&stage, "keybound", &own).await);
-        report.idle.push(idle(&stage, "nginx", &cast.nginx(false)).await);
     }
     report.write(&arguments.out);
 }

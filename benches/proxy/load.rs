@@ -96,7 +96,7 @@ pub async fn run(aim: &Aim, shape: Shape, calls: &Calls, requests: usize, expect
         Shape::Http1(connections) => {
             let calls = encoded(false);
             for _ in 0..connections {
-                lanes.push(Lane::Http1(Http1::open(aim).await, Arc::clone(&calls)));
+                lanes.push(Lane::Http1(Box::new(Http1::open(aim).await), Arc::clone(&calls)));
             }
         }
         Shape::Http2(connections, streams) => {
@@ -164,7 +164,7 @@ async fn drive(lanes: Vec<Lane>, queue: &Arc<Queue>, requests: usize) -> (Vec<La
 
 /// One request at a time.
 enum Lane {
-    Http1(Http1, Arc<Encoded>),
+    Http1(Box<Http1>, Arc<Encoded>),
     Http2(SendRequest<Empty<Bytes>>, Arc<Encoded>),
     Handshake(Arc<Aim>, Arc<Encoded>),
 }

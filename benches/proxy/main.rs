@@ -26,7 +26,7 @@ use clap::Parser;
 /// Measure Keybound and its peers on this machine.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Only cases whose name contains one of these words.
+    /// Only cases whose name contains one of these words, or is one of them that begins with `=`.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// How often each pair is measured; the median counts.
@@ -53,7 +53,9 @@ struct Arguments {
 }
 
 fn main() {
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
+    // Servers run in a folder of their own.
+    arguments.keybound = arguments.keybound.canonicalize().expect("a keybound binary");
     if arguments.verifications {
         println!("{}", machine::time_verifications());
         return;

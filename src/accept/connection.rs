@@ -56,15 +56,20 @@ impl<H> Door<H> {
 fn http1_rules(limits: &Limits) -> http1::Builder {
     /// What a connection may buffer in each direction; the library would take 400 KiB.
     const BUFFER: usize = 64 * 1024;
+    /// How many fields the library accepts when nobody says a number.
+    const LIBRARY_HEADERS: usize = 100;
     let mut rules = http1::Builder::new();
     rules
         .half_close(false)
         .keep_alive(true)
-        .max_headers(limits.headers)
         .max_header_size(limits.header_bytes)
         .max_buf_size(BUFFER.max(limits.header_bytes))
         // It would cut idle connections too; `Activity` tells the two apart.
         .header_read_timeout(None);
+    // The library knows that bound by itself, and has room for it without being told.
+    if limits.headers != LIBRARY_HEADERS {
+        rules.max_headers(limits.headers);
+    }
     rules
 }
 

@@ -87,8 +87,8 @@ impl Stream {
     pub(super) fn unread(&mut self, bytes: Bytes) {
         let first = std::mem::take(&mut self.first);
         let later = [&first.before[..], &first.bytes[first.given..first.filled]].concat();
-        let before = if later.is_empty() { bytes } else { [&bytes[..], &later].concat().into() };
-        self.first.before = before;
+        // A copy: even if nothing is left of it, the buffer that it came in stays as long as this.
+        self.first.before = [&bytes[..], &later].concat().into();
     }
 
     /// Waits for the client's next byte, which is read again afterwards. Takes no buffer: most connections rest most of
