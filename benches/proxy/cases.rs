@@ -182,6 +182,12 @@ async fn pairs(stage: &Stage, nginx: &Aim, aim: &Aim, case: &Case, arguments: &A
     let of_nginx = if matches!(case.shape, Shape::Handshakes(_)) { requests } else { requests.clamp(20_000, 60_000) };
     let clients = Clients::new(stage, case.shown);
     let strangers = Clients(Vec::new());
+    if clients.0.len() > 1 {
+        // Each token was seen before.
+        let (count, spare) = (clients.0.len(), case.shape.warm_up());
+        let calls = clients.calls(stage, aim, case.shown, count + spare).await;
+        load::run(aim, case.shape, &calls, count, case.expected).await;
+    }
     let (mut own, mut theirs, mut verifications) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..arguments.rounds {
         let shown = if matches!(case.shown, Shown::Mtls) { Shown::Mtls } else { Shown::Unread };

@@ -44,6 +44,12 @@ impl Line {
         !self.sender.is_closed()
     }
 
+    /// Whether the exchange before has come to its end on both sides, so that the next need not wait for it. To be
+    /// asked right after [`Line::is_open`].
+    pub(super) fn is_ready(&self) -> bool {
+        self.sender.is_ready()
+    }
+
     /// Gives it a task of its own, for good.
     pub(super) fn detach(&mut self) {
         if let Some(connection) = self.connection.take() {
@@ -63,8 +69,6 @@ impl Line {
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
         if self.connection.is_none() {
-            // It is ready, or will be at once: the response before was read to its end.
-            let _ = self.sender.ready().await;
             return self.sender.try_send_request(request).await;
         }
         // Its news come from the connection, which is asked first; so it need not wake anybody, and may not put off

@@ -109,15 +109,19 @@ impl Pool {
         }
     }
 
-    /// The connection that was used last, so that those that are too many grow old.
+    /// The connection that was used last, so that those that are too many grow old. One that still sends what is left
+    /// of the request before is passed over.
     fn take(&self) -> Option<Line> {
         let mut kept = self.own();
-        loop {
-            let Kept { mut line, since } = kept.pop_back()?;
-            if since.elapsed() < IDLE && line.is_open() {
-                return Some(line);
+        for at in (0..kept.len()).rev() {
+            let one = kept.get_mut(at)?;
+            if one.since.elapsed() >= IDLE || !one.line.is_open() {
+                kept.remove(at);
+            } else if one.line.is_ready() {
+                return kept.remove(at).map(|one| one.line);
             }
         }
+        None
     }
 
     async fn connect(&self) -> Result<Line, SendError> {

@@ -1,5 +1,6 @@
 //! 3.15 and 2.14: both ways through the gateway.
 
+use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -280,4 +281,78 @@ async fn neg_186_keys_that_were_never_loaded_are_503() {
     let answer = world.good().send(Http::One).await;
     assert_eq!((answer.status, world.refusals("api", Reason::KeysUnavailable), world.upstream.count()), (503, 1, 0));
     crate::support::shape::assert_refusal(&answer, Reason::KeysUnavailable, &world.good());
+}
+
+/// An upstream written out by hand: for each connection its number, which grows, and the connection.
+async fn scripted<F: Future<Output = ()> + Send>(
+    script: impl Fn(usize, tokio::net::TcpStream) -> F + Send + Sync + Clone + 'static,
+) -> std::net::SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        for number in 0.. {
+            let Ok((stream, _)) = listener.accept().await else { return };
+            let script = script.clone();
+            tokio::spawn(async move { script(number, stream).await });
+        }
+    });
+    address
+}
+
+/// Reads until the head of a request is complete; false at the end of the connection.
+async fn read_head(stream: &mut tokio::net::TcpStream) -> bool {
+    let mut head = Vec::new();
+    while !head.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
+        if !matches!(stream.read_buf(&mut head).await, Ok(1..)) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Bytes behind an answer belong to nobody: the connection that they came on serves no further request.
+#[tokio::test]
+async fn what_an_upstream_sends_too_much_answers_nobody() {
+    let upstream = scripted(|number, mut stream| async move {
+        while read_head(&mut stream).await {
+            let own = format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{number:02}");
+            let more = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+            // The second connection sends it a moment later.
+            let _ = stream.write_all(own.as_bytes()).await;
+            if number > 0 {
+                tokio::task::yield_now().await;
+            }
+            let _ = stream.write_all(more.as_bytes()).await;
+        }
+    })
+    .await;
+    let world = world_before(upstream).await;
+    for http in [Http::One, Http::Two] {
+        for _ in 0..10 {
+            let answer = world.good().send(http).await;
+            assert_eq!(answer.status, 200);
+            assert_eq!(answer.body.len(), 2, "{:?}", answer.body);
+        }
+    }
+}
+
+/// An answer may come before the upload is through. Whoever still uploads keeps its connection to itself.
+#[tokio::test]
+async fn an_upload_that_goes_on_after_its_answer_holds_nobody_up() {
+    let upstream = scripted(|_, mut stream| async move {
+        while read_head(&mut stream).await {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+        }
+    })
+    .await;
+    let world = world_before(upstream).await;
+    let upload = String::from_utf8(world.good().method("POST").message().to_bytes()).unwrap();
+    let upload = upload.strip_suffix("\r\n").unwrap().to_owned() + "Content-Length: 1000000\r\n\r\nbeginning";
+    let mut slow = world.dialer.connect(Http::One).await.unwrap();
+    slow.write_all(upload.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    read_until(&mut *slow, &mut answer, "ok").await;
+    for _ in 0..5 {
+        assert_eq!(world.good().send(Http::One).await.status, 200);
+    }
 }
