@@ -9,16 +9,13 @@ use tokio::task::JoinHandle;
 use crate::accept::{BindError, Events, Gate, Handshake, Limits, Listener, ListenerSettings};
 use crate::admin::{Admin, Expiry};
 use crate::clock::Clock;
-use crate::gateway::{Door, Gateway, GatewayError, Readiness, Settings};
+use crate::gateway::{Door, Gateway, GatewayError, Settings};
 use crate::refusal::Reason;
 use crate::telemetry::{AccessLog, Decision, Metrics};
 use crate::workers::{self, Workers};
 
 /// How often what is no longer needed is let go of: spent proofs that can no longer be accepted, idle connections.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
-
-/// How often readiness is looked at while somebody waits for it.
-const READY_POLL: Duration = Duration::from_millis(10);
 
 /// The last connections while the process ends.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
@@ -185,9 +182,7 @@ impl Server {
 
     /// Resolves when requests may be sent.
     pub async fn ready(&self) {
-        while let Readiness::NotReady(_) = self.gateway.readiness() {
-            tokio::time::sleep(READY_POLL).await;
-        }
+        self.gateway.ready().await;
     }
 
     /// Ends in order: not ready at once, still accepting for `drain_delay`; then no new connections, and requests

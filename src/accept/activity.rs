@@ -40,8 +40,8 @@ struct State {
     leaving_since: Option<Instant>,
     /// It was not being answered then, nor in the middle of a head.
     left_idle: bool,
-    /// Since the last request, what the connection needs only for requests was given back.
-    rests: bool,
+    /// Since the last head, what the connection needs only for requests was not given back, and could be.
+    may_rest: bool,
     /// HTTP/2 clients send frames at any time, and no byte tells where a head begins.
     heads_are_seen: bool,
 }
@@ -70,7 +70,7 @@ impl Activity {
             blocked_since: None,
             leaving_since: None,
             left_idle: false,
-            rests: false,
+            may_rest: true,
             heads_are_seen: true,
         };
         Arc::new(Self {
@@ -103,7 +103,7 @@ impl Activity {
 
     /// The connection gave back what it needs only for requests.
     pub(super) fn rests(&self) {
-        self.state().rests = true;
+        self.state().may_rest = false;
     }
 
     /// The client was asked to leave.
@@ -123,11 +123,12 @@ impl Activity {
         self.upgraded.load(Ordering::Acquire)
     }
 
-    /// A head is complete.
-    pub(super) fn begin(self: &Arc<Self>) -> UnderWay {
+    /// A head is complete. After a request with a body there is no rest before the next head: an answer may come
+    /// before its request is through, and only whoever reads the connection knows where the body ends.
+    pub(super) fn begin(self: &Arc<Self>, has_body: bool) -> UnderWay {
         let mut state = self.state();
         state.under_way += 1;
-        state.rests = false;
+        state.may_rest = !has_body;
         state.head_since = None;
         drop(state);
         UnderWay(Arc::clone(self))
@@ -143,7 +144,7 @@ impl Activity {
             // Counted from the end of the last request at the earliest: its answer may still be on its way out.
             (_, Some(since), _) => Some((since.max(state.quiet_since) + self.header_timeout, Overdue::Leaving)),
             (_, _, Some(since)) => Some((since + self.header_timeout, Overdue::Head)),
-            _ if !state.rests && state.heads_are_seen && REST_AFTER < self.idle_timeout => {
+            _ if state.may_rest && state.heads_are_seen && REST_AFTER < self.idle_timeout => {
                 Some((state.quiet_since + REST_AFTER, Overdue::Quiet))
             }
             _ => Some((state.quiet_since + self.idle_timeout, Overdue::Idle)),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1::UpgradeableConnection;
 use hyper::server::conn::{http1, http2};
@@ -252,7 +253,8 @@ fn service<H: Handler>(
     activity: Arc<Activity>,
 ) -> impl HttpService<Incoming, ResBody = Answer<H::Body>, Error = Infallible, Future: Send> + Unpin {
     service_fn(move |request: Request<Incoming>| {
-        let (door, peer, under_way) = (Arc::clone(&door), Arc::clone(&peer), activity.begin());
+        let has_body = !request.body().is_end_stream();
+        let (door, peer, under_way) = (Arc::clone(&door), Arc::clone(&peer), activity.begin(has_body));
         async move {
             let response = door.handler.handle(request, peer).await;
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {

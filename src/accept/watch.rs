@@ -5,6 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
+use tokio::task::coop;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::activity::{Activity, Overdue};
@@ -41,8 +42,9 @@ impl Watch {
     /// Polls `step` until something happens. It may be polled again afterwards.
     pub(super) async fn over<F: Future>(&mut self, mut step: Pin<&mut F>) -> Turn<F::Output> {
         let Self { activity, phases, news, alarm } = self;
-        let mut phase = pin!(phases.next());
-        // Whom phase and alarm will wake. As long as it is the same task, they need not be told again.
+        let mut phase = pin!(coop::unconstrained(phases.next()));
+        // Whom phase and alarm will wake. As long as it is the same task, they need not be told again; they are told
+        // even if the step did so much that it has to make way for other tasks.
         let mut known: Option<Waker> = None;
         poll_fn(|cx| {
             // The step first: what it did decides which deadline is the next.
@@ -83,7 +85,7 @@ fn poll_overdue(
         if !stranger && !alarm.is_elapsed() {
             return Poll::Pending;
         }
-        ready!(alarm.as_mut().poll(cx));
+        ready!(Pin::new(&mut coop::unconstrained(alarm.as_mut())).poll(cx));
         match deadline {
             Some((at, overdue)) if at <= alarm.deadline() => return Poll::Ready(overdue),
             Some((at, _)) => alarm.as_mut().reset(at),

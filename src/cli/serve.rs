@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 use keybound::clock::SystemClock;
 use keybound::config::Loaded;
+use keybound::gateway::Gateway;
 use keybound::server::Server;
 use keybound::telemetry::Log;
 use tokio::runtime::Handle;
@@ -56,10 +57,10 @@ async fn serve(loaded: Loaded, config: &Path, background: &Handle, log: &Log) ->
         Server::start(loaded.settings, Arc::new(SystemClock), log.access().cloned())?
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %config.display(), "started");
-    let signal = tokio::select! {
-        signal = stop.next() => signal,
-        never = announce_readiness(&server) => never,
-    };
+    // Elsewhere: whoever writes may have to wait for standard output.
+    let readiness = background.spawn(announce_readiness(Arc::clone(server.gateway())));
+    let signal = stop.next().await;
+    readiness.abort();
     log.ending();
     tracing::info!(signal, "stopping");
     let drained = tokio::select! {
@@ -74,10 +75,9 @@ async fn serve(loaded: Loaded, config: &Path, background: &Handle, log: &Log) ->
     Ok(if drained { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn announce_readiness(server: &Server) -> &'static str {
-    server.ready().await;
+async fn announce_readiness(gateway: Arc<Gateway>) {
+    gateway.ready().await;
     tracing::info!("ready");
-    std::future::pending().await
 }
 
 /// SIGTERM, as orchestrators send it, and SIGINT, as people do.

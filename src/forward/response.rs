@@ -48,9 +48,13 @@ impl ResponseBody {
     }
 
     fn end_if_read(&mut self) {
-        if self.inner.is_end_stream()
-            && let Some(lease) = self.lease.take()
-        {
+        if self.inner.is_end_stream() {
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(lease) = self.lease.take() {
             lease.end();
         }
     }
@@ -64,11 +68,9 @@ impl Body for ResponseBody {
         let frame = ready!(self.poll_inner(cx));
         match &frame {
             // Not every body knows that it ended before it is asked once more.
-            None => {
-                if let Some(lease) = self.lease.take() {
-                    lease.end();
-                }
-            }
+            None => self.end(),
+            // Nobody asks for what comes after them.
+            Some(Ok(frame)) if frame.is_trailers() => self.end(),
             Some(Ok(_)) => self.end_if_read(),
             Some(Err(_)) => self.lease = None,
         }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use aws_lc_rs::rand;
 
@@ -18,6 +19,9 @@ use crate::telemetry::{AccessLog, Ledger, Metrics, Snapshot};
 use crate::time::UnixTime;
 use crate::tokens::Tokens;
 use crate::verify::{Algorithm, ProofRules};
+
+/// How often readiness is looked at while somebody waits for it.
+const READY_POLL: Duration = Duration::from_millis(10);
 
 /// A gateway: everything that a decision needs, in memory.
 pub struct Gateway {
@@ -160,6 +164,13 @@ impl Gateway {
             }
         }
         if missing.is_empty() { Readiness::Ready(notes) } else { Readiness::NotReady(missing) }
+    }
+
+    /// Resolves when requests may be sent.
+    pub async fn ready(&self) {
+        while let Readiness::NotReady(_) = self.readiness() {
+            tokio::time::sleep(READY_POLL).await;
+        }
     }
 
     /// What metrics read off at a scrape; the listeners' certificates are known elsewhere.

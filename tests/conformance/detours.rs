@@ -9,8 +9,9 @@ use http::{Method, Response};
 use http_body_util::Full;
 use keybound::refusal::Reason;
 use keybound::routes::{Access, Forwarding, Match, Policy, Route};
+use tokio::io::AsyncWriteExt as _;
 
-use crate::support::wire::{Answer, Http, Message};
+use crate::support::wire::{Answer, Http, Message, read_one};
 use crate::support::{HOST, Plan, World, public_route, world};
 
 fn identity() -> Forwarding {
@@ -256,4 +257,25 @@ async fn a_proof_that_policy_refuses_is_spent_and_counted() {
     assert_eq!((shot.send(Http::One).await.status, world.spent()), (403, 1));
     assert_eq!(shot.send(Http::One).await.status, 401);
     assert_eq!((world.refusals("api", Reason::ProofReplayed), world.upstream.count()), (1, 0));
+}
+
+/// An answer may come before its request is through. Whatever comes late is the rest of that request and never another
+/// one, however long it takes.
+#[tokio::test]
+async fn the_body_of_an_answered_request_is_no_request() {
+    let world = world().await;
+    let other = world.good().message().to_bytes();
+    let refused = String::from_utf8(world.good().method("POST").no_proof().message().to_bytes()).unwrap();
+    let refused = format!("{}Content-Length: {}\r\n\r\n", refused.strip_suffix("\r\n").unwrap(), other.len());
+    let mut stream = world.dialer.connect(Http::One).await.unwrap();
+    stream.write_all(refused.as_bytes()).await.unwrap();
+    assert_eq!(read_one(&mut *stream, false).await.unwrap().status, 401);
+    // Longer than it takes until a connection rests.
+    tokio::time::sleep(Duration::from_millis(1_300)).await;
+    stream.write_all(&other).await.unwrap();
+    let answer = tokio::time::timeout(Duration::from_millis(300), read_one(&mut *stream, false)).await;
+    assert!(answer.is_err(), "the body was taken for a request: {:?}", answer.unwrap().map(|answer| answer.status));
+    assert_eq!(world.upstream.count(), 0);
+    stream.write_all(&world.good().message().to_bytes()).await.unwrap();
+    assert_eq!(read_one(&mut *stream, false).await.unwrap().status, 200);
 }
