@@ -205,7 +205,7 @@ async fn requests<H: Handler>(
     let parts = connection.into_parts()?;
     let mut stream = parts.io.into_inner();
     if matches!(ended, Ended::Quiet) {
-        stream.unread(parts.read_buf);
+        stream.unread(&parts.read_buf);
         return Some(stream);
     }
     if activity.ended_with_an_answer() {

@@ -84,11 +84,11 @@ impl Stream {
     }
 
     /// Gives back what somebody read and did not use. It is read again before anything else.
-    pub(super) fn unread(&mut self, bytes: Bytes) {
+    pub(super) fn unread(&mut self, bytes: &[u8]) {
         let first = std::mem::take(&mut self.first);
         let later = [&first.before[..], &first.bytes[first.given..first.filled]].concat();
         // A copy: even if nothing is left of it, the buffer that it came in stays as long as this.
-        self.first.before = [&bytes[..], &later].concat().into();
+        self.first.before = [bytes, &later].concat().into();
     }
 
     /// Waits for the client's next byte, which is read again afterwards. Takes no buffer: most connections rest most of

@@ -120,7 +120,9 @@ fn client_facts(inbound: &Inbound<Incoming>) -> impl Iterator<Item = (HeaderName
     // One allocation for all of them, written once.
     let mut text = BytesMut::with_capacity(256);
     let mut value = |parts: &[&str]| {
-        parts.iter().for_each(|part| text.extend_from_slice(part.as_bytes()));
+        for part in parts {
+            text.extend_from_slice(part.as_bytes());
+        }
         HeaderValue::from_maybe_shared(text.split().freeze()).ok()
     };
     let node = address.to_string();

@@ -6,7 +6,6 @@
 
 mod body;
 mod egress;
-mod line;
 mod pool;
 mod reserved;
 mod response;
@@ -88,11 +87,10 @@ impl Forwarder {
         let progress = Arc::new(body::Progress::default());
         let body = std::mem::replace(request.body_mut(), RequestBody::empty());
         *request.body_mut() = body.watched(Arc::clone(&progress), self.body_bytes);
-        let response =
-            upstream.send(request, &progress, wants_upgrade).await.map_err(|refusal| match self.body_bytes {
-                Some(limit) if progress.exceeded() => too_large(limit),
-                _ => refusal,
-            })?;
+        let response = upstream.send(request, &progress).await.map_err(|refusal| match self.body_bytes {
+            Some(limit) if progress.exceeded() => too_large(limit),
+            _ => refusal,
+        })?;
         upgrade::join(response, on_upgrade)
     }
 }

@@ -10,13 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{Request, Response, Uri};
-use http_body::Body as _;
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use tower_service::Service as _;
 
 use super::body::RequestBody;
-use super::line::Line;
 use super::response::ResponseBody;
 use crate::workers;
 
@@ -44,26 +43,33 @@ pub struct Pool {
 }
 
 struct Kept {
-    line: Line,
+    sender: SendRequest<RequestBody>,
     since: Instant,
+}
+
+impl Kept {
+    /// Whether nobody should use it any more.
+    fn is_over(&self) -> bool {
+        self.sender.is_closed() || self.since.elapsed() >= IDLE
+    }
 }
 
 /// A connection in use; comes back to the pool by [`Lease::end`], and is closed when dropped.
 pub(super) struct Lease {
     pool: Arc<Pool>,
-    pub(super) line: Line,
+    sender: SendRequest<RequestBody>,
 }
 
 impl Lease {
     /// The response was read to its end.
     pub(super) fn end(self) {
-        let Self { pool, mut line } = self;
-        if !line.is_open() {
+        let Self { pool, sender } = self;
+        if sender.is_closed() {
             return;
         }
         let mut kept = pool.own();
         if kept.len() < KEPT {
-            kept.push_back(Kept { line, since: Instant::now() });
+            kept.push_back(Kept { sender, since: Instant::now() });
         }
     }
 }
@@ -83,22 +89,18 @@ impl Pool {
     pub async fn send(
         self: &Arc<Self>,
         mut request: Request<RequestBody>,
-        upgrades: bool,
     ) -> Result<Response<ResponseBody>, SendError> {
         loop {
             let kept = self.take();
             let fresh = kept.is_none();
-            let mut line = match kept {
-                Some(line) => line,
+            let mut sender = match kept {
+                Some(sender) => sender,
                 // Rare, and large as a future: it would be moved about with every request.
                 None => Box::pin(self.connect()).await?,
             };
-            if upgrades || !request.body().is_end_stream() {
-                line.detach();
-            }
-            match line.exchange(request).await {
+            match sender.try_send_request(request).await {
                 Ok(response) => {
-                    let lease = Lease { pool: Arc::clone(self), line };
+                    let lease = Lease { pool: Arc::clone(self), sender };
                     return Ok(response.map(|body| ResponseBody::new(body, lease)));
                 }
                 Err(mut error) => match error.take_message() {
@@ -111,42 +113,42 @@ impl Pool {
 
     /// The connection that was used last, so that those that are too many grow old. One that still sends what is left
     /// of the request before is passed over.
-    fn take(&self) -> Option<Line> {
+    fn take(&self) -> Option<SendRequest<RequestBody>> {
         let mut kept = self.own();
         for at in (0..kept.len()).rev() {
-            let one = kept.get_mut(at)?;
-            if one.since.elapsed() >= IDLE || !one.line.is_open() {
+            let one = kept.get(at)?;
+            if one.is_over() {
                 kept.remove(at);
-            } else if one.line.is_ready() {
-                return kept.remove(at).map(|one| one.line);
+            } else if one.sender.is_ready() {
+                return kept.remove(at).map(|one| one.sender);
             }
         }
         None
     }
 
-    async fn connect(&self) -> Result<Line, SendError> {
+    async fn connect(&self) -> Result<SendRequest<RequestBody>, SendError> {
         let mut connector = self.connector.clone();
         std::future::poll_fn(|cx| connector.poll_ready(cx)).await.map_err(SendError::Connect)?;
         let stream = connector.call(self.origin.clone()).await.map_err(SendError::Connect)?;
-        Line::open(stream).await.map_err(SendError::Exchange)
+        let (mut sender, connection) = http1::handshake(stream).await.map_err(SendError::Exchange)?;
+        tokio::spawn(async move {
+            // How it ends is told to whoever waits for a response.
+            let _ = connection.with_upgrades().await;
+        });
+        sender.ready().await.map_err(SendError::Exchange)?;
+        Ok(sender)
     }
 
-    /// Closes connections that nobody has used for a while, and those that their upstream closed. About once a second,
-    /// off the requests' way.
+    /// Closes connections that nobody has used for a while. About once a second, off the requests' way.
     pub fn tidy(&self) {
         for kept in &self.kept {
             let mut kept = lock(kept);
-            let closed: VecDeque<Kept> = std::mem::take(&mut *kept)
-                .into_iter()
-                .filter_map(|mut one| {
-                    if one.since.elapsed() < IDLE && one.line.is_open() {
-                        kept.push_back(one);
-                        return None;
-                    }
-                    Some(one)
-                })
-                .collect();
-            drop((kept, closed));
+            let all = std::mem::take(&mut *kept);
+            let (over, rest): (VecDeque<_>, VecDeque<_>) = all.into_iter().partition(Kept::is_over);
+            *kept = rest;
+            // The lock first.
+            drop(kept);
+            drop(over);
         }
     }
 

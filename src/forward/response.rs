@@ -7,7 +7,6 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::line::idle;
 use super::pool::Lease;
 
 /// Streams a response. Its connection serves other requests again as soon as the last byte was read.
@@ -29,24 +28,6 @@ impl ResponseBody {
         self.lease = None;
     }
 
-    fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let inner = Pin::new(&mut self.inner);
-        let Some(lease) = self.lease.as_mut().filter(|lease| lease.line.is_driven()) else {
-            return inner.poll_frame(cx);
-        };
-        // Asking makes the connection read on; what it then has is here. Whatever comes later comes over the connection,
-        // so that one wakes this task.
-        if let Poll::Ready(frame) = inner.poll_frame(&mut idle()) {
-            return Poll::Ready(frame);
-        }
-        lease.line.drive(cx);
-        if lease.line.is_driven() {
-            Pin::new(&mut self.inner).poll_frame(&mut idle())
-        } else {
-            Pin::new(&mut self.inner).poll_frame(cx)
-        }
-    }
-
     fn end_if_read(&mut self) {
         if self.inner.is_end_stream() {
             self.end();
@@ -65,7 +46,7 @@ impl Body for ResponseBody {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(self.poll_inner(cx));
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
         match &frame {
             // Not every body knows that it ended before it is asked once more.
             None => self.end(),

@@ -76,10 +76,9 @@ impl Upstream {
         &self,
         request: Request<RequestBody>,
         progress: &Arc<Progress>,
-        upgrades: bool,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let timeout = self.settings.response_timeout;
-        let mut response = std::pin::pin!(self.pool.send(request, upgrades));
+        let mut response = std::pin::pin!(self.pool.send(request));
         loop {
             let moved = progress.frames();
             match tokio::time::timeout(timeout, &mut response).await {

@@ -14,7 +14,6 @@ use super::MemorySettings;
 use super::digest::Secret;
 use super::grid::Grid;
 use super::shard::{Entry, Shard};
-use super::tally::MOST_PER_KEY;
 use crate::refusal::{Reason, Refusal};
 use crate::time::UnixTime;
 use crate::verify::{Proof, ProofRules, ReplayKey};
@@ -91,7 +90,7 @@ impl MemoryLog {
     pub fn new(settings: MemorySettings, rules: &ProofRules, started: UnixTime) -> Self {
         let epoch = UnixTime::from_millis(0);
         let longest = (epoch + rules.lifetime + rules.clock_skew + rules.clock_skew).millis();
-        let (grid, per_key) = (Grid::of_stay(longest), settings.per_key.min(MOST_PER_KEY));
+        let (grid, per_key) = (Grid::of_stay(longest), settings.per_key.min(MemorySettings::MOST_PER_KEY));
         Self {
             settings,
             longest,

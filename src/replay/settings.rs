@@ -10,6 +10,11 @@ pub struct MemorySettings {
     pub per_key: u32,
 }
 
+impl MemorySettings {
+    /// The most entries of one key that can be counted.
+    pub const MOST_PER_KEY: u32 = (1 << 24) - 1;
+}
+
 impl Default for MemorySettings {
     fn default() -> Self {
         Self { capacity: 4_000_000, per_key: 50_000 }

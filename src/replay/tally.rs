@@ -1,13 +1,12 @@
 //! How many proofs each key of a shard holds of those whose acceptance ends within one stretch of time. It is
 //! dropped whole.
 
+#[cfg(doc)]
+use super::MemorySettings;
 use super::digest::KeyDigest;
 use super::table::{Record, Table};
 
-/// The most proofs of one key that can be counted.
-pub(super) const MOST_PER_KEY: u32 = (1 << 24) - 1;
-
-/// A key, and how many proofs it holds: at most [`MOST_PER_KEY`].
+/// A key, and how many proofs it holds: at most [`MemorySettings::MOST_PER_KEY`].
 #[derive(Clone, Copy)]
 struct Count {
     key: KeyDigest,
@@ -61,7 +60,7 @@ impl Tally {
         self.busiest
     }
 
-    /// Counts one more proof of `key`, which holds less than [`MOST_PER_KEY`].
+    /// Counts one more proof of `key`, which holds less than [`MemorySettings::MOST_PER_KEY`].
     pub(super) fn add(&mut self, key: KeyDigest) {
         let proofs = if let Some(count) = self.counts.find_mut(key.place(), |count| count.key == key) {
             count.set(count.get() + 1);

@@ -41,7 +41,7 @@ pub fn replay(written: &written::Replay, reading: &mut Reading<'_>) -> MemorySet
     }
     // A number that fits no memory is a slip of the finger.
     let capacity = count(&written.memory.capacity, 1, 1_000_000_000, reading);
-    let per_key = count(&written.memory.per_key, 1, u64::from(u32::MAX), reading);
+    let per_key = count(&written.memory.per_key, 1, u64::from(MemorySettings::MOST_PER_KEY), reading);
     MemorySettings {
         capacity: capacity.unwrap_or(default.capacity),
         per_key: per_key.and_then(|n| u32::try_from(n).ok()).unwrap_or(default.per_key),
