@@ -87,8 +87,9 @@ async fn compare(
     table.add(what, size, &own, &theirs);
 }
 
-/// Fresh proofs, by each client in turn.
+/// Fresh proofs, by each client in turn; of more clients than proofs, by some of all of them.
 fn proofs(aim: &Aim, clients: &[Client], count: usize) -> Calls {
     let origin = format!("https://localhost:{}", aim.address.port());
-    Calls::Each((0..count).map(|at| clients[at % clients.len()].call(&origin, API, Flaw::None)).collect())
+    let step = clients.len().div_ceil(count).max(1);
+    Calls::Each((0..count).map(|at| clients[at * step % clients.len()].call(&origin, API, Flaw::None)).collect())
 }
