@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use mimalloc::MiMalloc;
 
-/// A request makes and drops a few dozen small values; this allocator does that faster than the C library's, and gives
-/// memory back sooner (benches/README.md has the figures).
+/// A request makes and drops a few dozen small values, which this allocator does faster than the C library's. It keeps
+/// what was held at once for long, which is one reason why idle connections hold little (benches/README.md).
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
