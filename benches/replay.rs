@@ -20,7 +20,7 @@ use std::{env, fs};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use keybound::replay::{MemoryLog, MemorySettings};
+use keybound::replay::{MemoryLog, MemorySettings, SimulatedProof};
 use keybound::time::UnixTime;
 use keybound::verify::{ProofRules, ReplayKey, Thumbprint};
 use mimalloc::MiMalloc;
@@ -108,8 +108,14 @@ impl Steady {
     fn insert(&self, number: u64) {
         let now = self.time(number);
         let thumbprint = Thumbprint(bytes(number % self.keys));
-        let until = now + Duration::from_millis(STAY);
-        self.log.simulate(ReplayKey(bytes(number)), thumbprint, now, until, now).unwrap();
+        let proof = SimulatedProof {
+            replay_key: ReplayKey(bytes(number)),
+            thumbprint,
+            issued_at: now,
+            nonce: None,
+            accepted_until: now + Duration::from_millis(STAY),
+        };
+        self.log.simulate(&proof, now).unwrap();
     }
 
     /// Does `act` while `expire` runs beside it every simulated second; tells the most memory that was seen then.

@@ -1,7 +1,8 @@
 //! The only caller of the system's time.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::time::UnixTime;
 
@@ -20,6 +21,27 @@ impl Clock for SystemClock {
     fn now(&self) -> UnixTime {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         UnixTime::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// Notices when the clock was set, by the time that passed in between.
+#[derive(Debug, Default)]
+pub struct ClockWatch(Mutex<Option<(Instant, UnixTime)>>);
+
+impl ClockWatch {
+    /// What a clock may be off before it is said to have been set.
+    const TOLERANCE: f64 = 1.0;
+
+    /// How far the clock was set since the last call, in seconds; negative: back. Asked about once a second.
+    pub fn jumped(&self, now: UnixTime) -> Option<f64> {
+        self.compare(Instant::now(), now)
+    }
+
+    fn compare(&self, steady: Instant, now: UnixTime) -> Option<f64> {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner).replace((steady, now));
+        let (steady_then, then) = last?;
+        let by = now.seconds_since(then) - steady.saturating_duration_since(steady_then).as_secs_f64();
+        (by.abs() >= Self::TOLERANCE).then_some(by)
     }
 }
 
@@ -47,5 +69,26 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> UnixTime {
         UnixTime::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_is_noticed_once() {
+        let (watch, start) = (ClockWatch::default(), Instant::now());
+        let at = |steady_ms, wall_ms| {
+            watch.compare(start + Duration::from_millis(steady_ms), UnixTime::from_millis(wall_ms))
+        };
+        assert_eq!(at(0, 1_000_000), None);
+        assert_eq!(at(1_000, 1_001_000), None);
+        // Late, but on both clocks.
+        assert_eq!(at(9_000, 1_009_999), None);
+        assert_eq!(at(10_000, 4_611_000), Some(3_600.001));
+        assert_eq!(at(11_000, 4_612_000), None);
+        assert_eq!(at(12_000, 4_612_000), Some(-1.0));
+        assert_eq!(at(13_000, 4_613_000), None);
     }
 }

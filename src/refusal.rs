@@ -146,11 +146,15 @@ catalogue! {
     ProofMethod "proof_method" InvalidProof "The DPoP proof is for another method.";
     /// (9) `htu` is another URI.
     ProofTarget "proof_target" InvalidProof "The DPoP proof is for another URI.";
+    /// (10) `nonce` is missing or not a string, and the gateway demands one.
+    ProofNonceMissing "proof_nonce_missing" UseNonce "A nonce is required in the DPoP proof.";
+    /// (10) `nonce` is not one of ours that is still good.
+    ProofNonce "proof_nonce" UseNonce "Another nonce is required in the DPoP proof.";
     /// (11) `iat` is too old, or `exp` has passed.
     ProofStale "proof_stale" InvalidProof "The DPoP proof is too old.";
     /// (11) `iat` or `nbf` lies too far in the future.
     ProofFuture "proof_future" InvalidProof "The DPoP proof was issued in the future.";
-    /// (11) Signed before this process started, when it could not remember.
+    /// (11) Signed before the replay log began to remember: before this process started, or before its store was replaced.
     ProofBeforeStart "proof_before_start" InvalidProof "The DPoP proof is too old.";
     /// (12) `ath` is another token's.
     ProofTokenHash "proof_token_hash" InvalidProof "The DPoP proof is for another access token.";
@@ -172,6 +176,8 @@ catalogue! {
     KeysUnavailable "keys_unavailable" Unavailable "The service is temporarily unavailable.";
     /// The replay log holds as many live proofs as it may.
     ReplayFull "replay_full" Unavailable "The service is temporarily unavailable.";
+    /// The store that replicas share does not answer, or takes nothing.
+    ReplayUnavailable "replay_unavailable" Unavailable "The service is temporarily unavailable.";
     /// This key holds as many live proofs as one key may.
     ReplayKeyQuota "replay_key_quota" TooManyProofs "Too many requests with this key.";
 

@@ -129,6 +129,8 @@ impl Server {
     }
 
     fn start_background(&mut self) {
+        let (gateway, runtimes) = (Arc::clone(&self.gateway), self.workers.runtimes());
+        self.background.push(tokio::spawn(async move { gateway.replay().run(runtimes).await }));
         let issuers = Arc::clone(self.gateway.issuers());
         self.background.push(tokio::spawn(async move { issuers.run().await }));
         let gateway = Arc::clone(&self.gateway);

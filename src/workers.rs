@@ -77,6 +77,11 @@ impl Workers {
         Ok(started)
     }
 
+    /// The runtime of each worker, by its number.
+    pub fn runtimes(&self) -> Vec<Handle> {
+        self.workers.iter().map(|worker| worker.runtime.clone()).collect()
+    }
+
     /// Runs `future` on the worker that has the fewest to run.
     pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         let Some(worker) = self.workers.iter().min_by_key(|worker| worker.busy.load(Ordering::Relaxed)) else { return };

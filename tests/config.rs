@@ -136,7 +136,7 @@ routes:
   - access: { mode: observe }
 upstreams:
   orders: { endpoints: ['http://127.0.0.1:1'] }
-replay: { store: memory }
+replicas: 1
 telemetry:
   log: [json]
 ",
@@ -182,7 +182,7 @@ issuers:
 routes:
   - upstream: http://orders.internal:8080
     access: { bindings: [mtls] }
-replay: { store: memory }
+replicas: 1
 ",
         &[],
     )
@@ -300,7 +300,7 @@ fn files_are_read_and_judged_at_their_place() {
 
 #[test]
 fn what_tls_makes_possible_is_checked_across_the_file() {
-    let mtls = SMALLEST.to_owned() + "    access: { bindings: [mtls] }\nreplay: { store: memory }\n";
+    let mtls = SMALLEST.to_owned() + "    access: { bindings: [mtls] }\nreplicas: 1\n";
     assert!(read(&mtls).is_ok_and(|loaded| loaded.warnings.is_empty()));
     let off = read(mtls.replace("mode: request", "mode: off")).unwrap_err();
     assert_eq!(places(&off), ["9:25 routes[0].access.bindings"]);
@@ -316,15 +316,15 @@ fn what_tls_makes_possible_is_checked_across_the_file() {
 fn values_come_from_the_environment() {
     let directory = directory();
     let content = SMALLEST.replace("0.0.0.0:8443", "${HOST:-0.0.0.0}:${PORT}")
-        + "replay: { store: memory, memory: { capacity: \"${CAPACITY}\" } }\nlimits: { drain_delay: \"${DELAY:-7s}\" }\n";
+        + "replicas: 1\nreplay: { memory: { capacity: \"${CAPACITY}\" } }\nlimits: { drain_delay: \"${DELAY:-7s}\" }\n";
     let all = [("PORT", "8443"), ("CAPACITY", "1000")];
     let settings =
         read_in(&directory, &content, &all).unwrap_or_else(|report| panic!("{}", report.render(false))).settings;
     assert_eq!(settings.listeners[0].address.to_string(), "0.0.0.0:8443");
-    assert_eq!((settings.replay.capacity, settings.limits.drain_delay), (1000, Duration::from_secs(7)));
+    assert_eq!((settings.replay.memory.capacity, settings.limits.drain_delay), (1000, Duration::from_secs(7)));
 
     let report = read_in(&directory, &content, &[]).unwrap_err();
-    assert_eq!(places(&report), ["2:14 listeners[0].address", "9:46 replay.memory.capacity"]);
+    assert_eq!(places(&report), ["2:14 listeners[0].address", "10:31 replay.memory.capacity"]);
     assert!(report.findings()[0].message().contains("`PORT` is not set"));
 
     // What the environment says may be secret: it is not repeated.

@@ -20,7 +20,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("routes", &["refusal", "time", "request", "verify"]),
     ("accept", &["refusal", "time", "request", "workers"]),
     ("keys", &["refusal", "time", "clock", "verify"]),
-    ("replay", &["refusal", "time", "verify"]),
+    ("replay", &["refusal", "time", "clock", "verify", "workers"]),
     ("tokens", &["refusal", "time", "clock", "verify", "keys"]),
     ("authorize", &["refusal", "time", "request", "verify", "routes", "replay"]),
     ("respond", &["refusal", "request", "routes"]),

@@ -1,11 +1,14 @@
 //! The whole way of a request that passes, from [`Presented`] to [`Authorized`]. Token and proof header are known.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use criterion::Criterion;
 use keybound::authorize::{Authorized, Presented};
-use keybound::replay::{MemoryLog, MemorySettings};
+use keybound::replay::{MemorySettings, ReplayLog};
 use keybound::request::{ClientCertificate, Inbound};
 use keybound::verify::{Algorithm, ProofRules, base64url};
 use serde_json::json;
@@ -16,12 +19,12 @@ use crate::world::{AT_ONCE, NOW, World, peer, read, request};
 pub fn measure(criterion: &mut Criterion, world: &World) {
     let (rules, route) = (ProofRules::default(), route("/v1/accounts"));
     let settings = MemorySettings { per_key: u32::MAX, ..MemorySettings::default() };
-    let log = MemoryLog::new(settings, &rules, NOW - Duration::from_secs(1000));
+    let log = ReplayLog::in_memory(settings, &rules, NOW - Duration::from_secs(1000));
     let pass = |inbound: Inbound<()>| -> Authorized<()> {
         let presented = Presented::new(inbound, Arc::clone(&route)).unwrap();
         let token = world.verify(presented.token(), presented.hash());
         let bound = presented.verified(token).unwrap().prove(&rules, &world.tokens, NOW).unwrap();
-        bound.spend(&log, NOW).unwrap().authorize(NOW).unwrap()
+        ready(bound.spend(&log, NOW)).unwrap().authorize(NOW).unwrap()
     };
     let mut group = criterion.benchmark_group("authorize");
 
@@ -36,4 +39,12 @@ pub fn measure(criterion: &mut Criterion, world: &World) {
     group.bench_function("mTLS", |b| {
         b.iter_batched(|| read(request.clone(), &holder), pass, AT_ONCE);
     });
+}
+
+/// What needs no store is there at once.
+fn ready<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("the log in memory waits for nothing"),
+    }
 }

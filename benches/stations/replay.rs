@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_lc_rs::digest::{SHA256, digest};
 use criterion::Criterion;
 use keybound::refusal::{Reason, Refusal};
-use keybound::replay::{MemoryLog, MemorySettings};
+use keybound::replay::{MemoryLog, MemorySettings, SimulatedProof};
 use keybound::time::UnixTime;
 use keybound::verify::{ProofRules, ReplayKey, Thumbprint};
 
@@ -29,7 +29,9 @@ impl Seen {
     }
 
     fn spend(&self, log: &MemoryLog) -> Result<(), Refusal> {
-        log.simulate(self.replay_key, self.key, self.at, self.at + Duration::from_millis(STAY), self.at)
+        let Self { replay_key, key: thumbprint, at: issued_at } = *self;
+        let accepted_until = issued_at + Duration::from_millis(STAY);
+        log.simulate(&SimulatedProof { replay_key, thumbprint, issued_at, nonce: None, accepted_until }, issued_at)
     }
 }
 

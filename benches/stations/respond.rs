@@ -16,8 +16,14 @@ pub fn measure(criterion: &mut Criterion) {
     let algorithms = Algorithm::challenge_list(&ProofRules::default().algorithms);
     let mut group = criterion.benchmark_group("respond");
     for (reason, scheme_used) in [(Reason::CredentialsMissing, None), (Reason::ProofStale, Some(Scheme::Dpop))] {
-        let circumstances =
-            Circumstances { scheme_used, policy: Some(&policy), algorithms: &algorithms, realm: HOST, id: Some(&id) };
+        let circumstances = Circumstances {
+            scheme_used,
+            policy: Some(&policy),
+            algorithms: &algorithms,
+            realm: HOST,
+            id: Some(&id),
+            nonce: None,
+        };
         assert_eq!(refuse(reason, &circumstances).status(), 401);
         group.bench_function(format!("401 {}", reason.slug()), |b| {
             b.iter_with_large_drop(|| refuse(black_box(reason), &circumstances));

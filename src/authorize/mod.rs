@@ -3,17 +3,17 @@
 //! Each stage consumes the one before and holds the request it was made for, so a stage cannot be left out,
 //! spent twice, or spent on another request. Every stage that says no hands the request back in a [`Refused`].
 //! The fields are private; only the functions here make the next value. `forward` takes an [`Authorized`] and
-//! nothing else. Pure but for the replay log's memory.
+//! nothing else. Pure but for the replay log.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::refusal::{Reason, Refusal};
-use crate::replay::MemoryLog;
+use crate::replay::ReplayLog;
 use crate::request::{Credentials, Inbound};
 use crate::routes::{Access, Policy, Route};
 use crate::time::UnixTime;
-use crate::verify::{AccessToken, Binding, Possession, Presentation, ProofKeys, ProofRules, TokenHash, prove};
+use crate::verify::{AccessToken, Binding, Possession, Presentation, Proof, ProofKeys, ProofRules, TokenHash, prove};
 
 /// A request that was refused, with the request itself: its body may still be on its way.
 pub struct Refused<B> {
@@ -149,11 +149,12 @@ impl<B> Bound<B> {
     /// Spends the proof. It stays spent whatever comes after.
     ///
     /// # Errors
-    /// [`Reason::ProofBeforeStart`], [`Reason::ProofReplayed`], [`Reason::ReplayFull`], [`Reason::ReplayKeyQuota`].
-    pub fn spend(self, log: &MemoryLog, now: UnixTime) -> Stage<Fresh<B>, B> {
+    /// [`Reason::ProofBeforeStart`], [`Reason::ProofNonce`], [`Reason::ProofReplayed`], [`Reason::ReplayFull`],
+    /// [`Reason::ReplayKeyQuota`], [`Reason::ReplayUnavailable`].
+    pub async fn spend(self, log: &ReplayLog, now: UnixTime) -> Stage<Fresh<B>, B> {
         let spent = match self.possession.proof() {
             None => Ok(()),
-            Some(proof) => log.spend(proof, now).and_then(|spent| {
+            Some(proof) => log.spend(proof, now).await.and_then(|spent| {
                 // Cannot differ; a receipt for another proof would still be worth nothing.
                 if spent.is_of(proof) { Ok(()) } else { Err(Reason::ProofReplayed.into()) }
             }),
@@ -178,7 +179,8 @@ impl<B> Fresh<B> {
         match presented.policy.permit(&token, now) {
             Ok(()) => {
                 let Presented { inbound, route, credentials, .. } = presented;
-                let grant = Grant { token, credentials, binding: possession.binding() };
+                let nonce = possession.proof().and_then(Proof::nonce);
+                let grant = Grant { token, credentials, binding: possession.binding(), nonce };
                 Ok(Authorized { inbound, route, grant: Some(grant) })
             }
             Err(refusal) => Err(presented.refuse(refusal)),
@@ -191,6 +193,7 @@ pub struct Grant {
     token: Arc<AccessToken>,
     credentials: Credentials,
     binding: Binding,
+    nonce: Option<UnixTime>,
 }
 
 impl Grant {
@@ -207,6 +210,11 @@ impl Grant {
     /// What was proven.
     pub const fn binding(&self) -> Binding {
         self.binding
+    }
+
+    /// When the proof's nonce was made, if it had to have one.
+    pub const fn nonce(&self) -> Option<UnixTime> {
+        self.nonce
     }
 }
 

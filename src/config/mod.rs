@@ -58,7 +58,7 @@ pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result
     let settings =
         written::Configuration::read(&node, "", &mut reading).map(|written| meaning::settings(&written, &mut reading));
     let failed = reading.problems.iter().any(|problem| problem.severity == Severity::Error);
-    let report = Report::new(path, text, reading.problems);
+    let report = Report::new(path, &text, reading.problems);
     match settings {
         Some(settings) if !failed => Ok(Loaded { settings, warnings: report }),
         _ => Err(report),

@@ -115,16 +115,19 @@ pub struct Report {
 
 impl Report {
     /// Looks up the places of problems.
-    pub(super) fn new(path: &Path, text: String, mut problems: Vec<Problem>) -> Self {
+    pub(super) fn new(path: &Path, text: &str, mut problems: Vec<Problem>) -> Self {
         let omitted = problems.len().saturating_sub(MAX_SHOWN);
         if omitted > 0 {
             // No error gives way to a warning. The order of the walk is that of the file, but for aliases.
             problems.sort_by_key(|problem| (problem.severity == Severity::Warning, problem.place.number));
             problems.truncate(MAX_SHOWN);
         }
-        let mut findings: Vec<_> = problems.into_iter().map(|problem| found(&text, problem)).collect();
+        let mut findings: Vec<_> = problems.into_iter().map(|problem| found(text, problem)).collect();
         findings.sort_by_key(|finding| finding.span.start);
-        Self { file: path.display().to_string(), text, findings, omitted }
+        for finding in &mut findings {
+            finding.message = without_passwords(&finding.message);
+        }
+        Self { file: path.display().to_string(), text: without_passwords(text), findings, omitted }
     }
 
     /// One error about the file as a whole, or about one byte of it.
@@ -210,6 +213,21 @@ fn found(text: &str, problem: Problem) -> Finding {
         line,
         column,
     }
+}
+
+/// The same text, as long as before, with stars for user and password in URLs: whoever put them there is told that it
+/// was wrong, and should not find them in a log as well.
+fn without_passwords(text: &str) -> String {
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        out.push_str(before);
+        let end = after.find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'')).unwrap_or(after.len());
+        let hidden = after[..end].rfind('@').unwrap_or(0);
+        out.push_str(&"*".repeat(hidden));
+        rest = &after[hidden..];
+    }
+    out + rest
 }
 
 /// What to underline: a quoted text whole, `width` bytes of a plain one, else one word; never past the line.

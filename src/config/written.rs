@@ -67,6 +67,7 @@ written! {
     Configuration {
         listeners: List<Listener>,
         issuers: List<Issuer>,
+        replicas: Field<u64>,
         dpop: Dpop,
         replay: Replay,
         upstreams: Field<Named<Upstream>>,
@@ -146,14 +147,36 @@ written! {
     Nonce {
         mode: Field<NonceMode>,
         lifetime: Field<Duration>,
-        secret_file: Nullable<String>,
+        secret_file: Nullable<Files>,
     }
 
     /// Where spent proofs are remembered.
     Replay {
         store: Field<ReplayStore>,
         memory: ReplayMemory,
-        redis: Nullable<Node>,
+        redis: Nullable<Redis>,
+    }
+
+    /// The store that replicas share.
+    Redis {
+        urls: List<String>,
+        sentinel: Nullable<Sentinel>,
+        cluster: Field<bool>,
+        username: Nullable<String>,
+        password_file: Nullable<String>,
+        ca_file: Nullable<String>,
+        certificate_file: Nullable<String>,
+        key_file: Nullable<String>,
+        key_prefix: Field<String>,
+        timeout: Field<Duration>,
+        on_failure: Field<OnFailure>,
+    }
+
+    /// Who knows the master.
+    Sentinel {
+        master: Field<String>,
+        username: Nullable<String>,
+        password_file: Nullable<String>,
     }
 
     /// How much this process remembers.
@@ -261,6 +284,8 @@ words! {
     NonceMode { "off" => Off, "required" => Required, }
     /// Where spent proofs are remembered.
     ReplayStore { "memory" => Memory, "redis" => Redis, }
+    /// What an outage of the store means.
+    OnFailure { "deny" => Deny, "local" => Local, "nonce" => Nonce, }
     /// What a route demands.
     AccessMode { "enforce" => Enforce, "observe" => Observe, "public" => Public, }
     /// What a token can be bound to.
@@ -290,6 +315,20 @@ impl Written for Trust {
             Value::Map(_) => Written::read(node, path, reading).map(Self::Authorities),
             Value::Text(_) => AnyCertificate::read(node, path, reading).map(|AnyCertificate::Any| Self::Any),
             _ => reading.mismatch(node, path, "`any` or a mapping with `ca_file`"),
+        }
+    }
+}
+
+/// One file, or several in an order that matters.
+#[derive(Debug)]
+pub struct Files(pub Vec<Field<String>>);
+
+impl Written for Files {
+    fn read(node: &Node, path: &str, reading: &mut Reading<'_>) -> Option<Self> {
+        match &node.value {
+            Value::List(_) => Written::read(node, path, reading).map(Self),
+            Value::Text(_) => Some(Self(vec![Field::of(node, path.to_owned(), reading)])),
+            _ => reading.mismatch(node, path, "a file, or a list of files"),
         }
     }
 }

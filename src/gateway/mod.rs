@@ -5,6 +5,7 @@
 //! the binding, replay, policy, the upstream.
 
 mod body;
+mod nonce;
 mod refused;
 mod settings;
 mod state;
@@ -19,6 +20,7 @@ use crate::authorize::{Authorized, Presented, Refused, Stage};
 use crate::forward::Forwarded;
 use crate::refusal::Reason;
 use crate::request::{Inbound, Peer, PublicUrl};
+use crate::respond::DPOP_NONCE;
 use crate::routes::{self, Access};
 use crate::telemetry::{Decision, Record};
 
@@ -27,7 +29,6 @@ pub use settings::Settings;
 pub use state::{Gateway, GatewayError, Readiness};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// One listener's door into the gateway.
 #[derive(Clone, Debug)]
@@ -97,7 +98,7 @@ impl Gateway {
         record.binding = Some(bound.possession().binding());
         let proof_age = bound.possession().proof().map(|proof| now.seconds_since(proof.issued_at()));
         // Is the proof fresh?
-        let fresh = bound.spend(&self.replay, now)?;
+        let fresh = bound.spend(&self.replay, now).await?;
         if let Some(age) = proof_age {
             self.metrics().spent(age);
         }
@@ -110,6 +111,7 @@ impl Gateway {
     async fn forward(&self, authorized: Authorized<Incoming>, mut record: Box<Record>) -> Response<Body> {
         let route = Arc::clone(authorized.route());
         let owns_dpop = authorized.grant().is_some();
+        let nonce = self.next_nonce(authorized.grant());
         let forwarded = self.forwarder.forward(authorized).await;
         let (after, took) = record.returned();
         match forwarded {
@@ -117,6 +119,9 @@ impl Gateway {
                 self.metrics().upstream_answered(route.upstream, took);
                 let (mut parts, body) = response.into_parts();
                 clean_response(&mut parts.headers, owns_dpop, upgraded);
+                if let Some(nonce) = nonce {
+                    nonce::hand_out(nonce, &mut parts.headers);
+                }
                 parts.version = Version::HTTP_11;
                 if let Ok(id) = HeaderValue::from_str(record.id.as_str()) {
                     parts.headers.insert(REQUEST_ID, id);

@@ -62,9 +62,10 @@ impl Gateway {
             Access::Enforce(policy) => Some(&**policy),
             Access::Public => None,
         });
+        let nonce = (reason.answer().status() == 401).then(|| self.fresh_nonce()).flatten();
         let realm = host.unwrap_or("keybound");
         let circumstances =
-            Circumstances { scheme_used, policy, algorithms: &self.algorithms, realm, id: Some(&record.id) };
+            Circumstances { scheme_used, policy, algorithms: &self.algorithms, realm, id: Some(&record.id), nonce };
         let (mut parts, text) = respond::refuse(reason, &circumstances).into_parts();
         if let Ok(id) = HeaderValue::from_str(record.id.as_str()) {
             parts.headers.insert(REQUEST_ID, id);

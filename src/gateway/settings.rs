@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use crate::accept::{Limits, ListenerSettings};
 use crate::forward::UpstreamSettings;
 use crate::keys::IssuerSettings;
-use crate::replay::MemorySettings;
+use crate::replay::ReplaySettings;
 use crate::routes::Route;
 use crate::telemetry::TelemetrySettings;
 use crate::verify::ProofRules;
@@ -20,8 +20,8 @@ pub struct Settings {
     pub issuers: Vec<IssuerSettings>,
     /// Which proofs are accepted.
     pub proofs: ProofRules,
-    /// How much the replay log may hold.
-    pub replay: MemorySettings,
+    /// Where spent proofs are remembered, and how many.
+    pub replay: ReplaySettings,
     /// Where requests go; routes name them by index.
     pub upstreams: Vec<UpstreamSettings>,
     /// The first that matches wins.

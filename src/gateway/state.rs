@@ -9,13 +9,13 @@ use aws_lc_rs::rand;
 
 use super::settings::Settings;
 use crate::accept::Limits;
-use crate::clock::Clock;
+use crate::clock::{Clock, ClockWatch};
 use crate::forward::{Forwarder, OwnFields, UpstreamError};
 use crate::keys::{Issuers, KeyEvents, RefreshResult};
-use crate::replay::MemoryLog;
+use crate::replay::{ReplayLog, StoreStatus};
 use crate::request::RequestId;
 use crate::routes::Route;
-use crate::telemetry::{AccessLog, Ledger, Metrics, Snapshot};
+use crate::telemetry::{AccessLog, Ledger, Metrics, Snapshot, StoreReading};
 use crate::time::UnixTime;
 use crate::tokens::Tokens;
 use crate::verify::{Algorithm, ProofRules};
@@ -31,13 +31,15 @@ pub struct Gateway {
     pub(super) proofs: ProofRules,
     /// The `algs` of DPoP challenges.
     pub(super) algorithms: String,
-    pub(super) replay: MemoryLog,
+    pub(super) replay: ReplayLog,
     pub(super) forwarder: Forwarder,
     pub(super) limits: Limits,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ledger: Arc<Ledger>,
     started: UnixTime,
     draining: AtomicBool,
+    clock_watch: ClockWatch,
+    jumps: AtomicU64,
     id_prefix: u64,
     id_next: AtomicU64,
 }
@@ -104,7 +106,7 @@ impl Gateway {
             issuers: Arc::new(issuers),
             tokens: Tokens::default(),
             algorithms: Algorithm::challenge_list(&settings.proofs.algorithms),
-            replay: MemoryLog::new(settings.replay, &settings.proofs, started),
+            replay: ReplayLog::new(std::mem::take(&mut settings.replay), &settings.proofs, &clock),
             proofs: settings.proofs.clone(),
             forwarder: Forwarder::new(upstreams, own, settings.limits.body_bytes)?,
             limits: settings.limits.clone(),
@@ -112,6 +114,8 @@ impl Gateway {
             clock,
             started,
             draining: AtomicBool::new(false),
+            clock_watch: ClockWatch::default(),
+            jumps: AtomicU64::new(0),
             id_prefix: u64::from_be_bytes(prefix),
             id_next: AtomicU64::new(1),
         })
@@ -122,15 +126,25 @@ impl Gateway {
         &self.issuers
     }
 
+    /// The log of spent proofs, which somebody must keep in touch with its store.
+    pub const fn replay(&self) -> &ReplayLog {
+        &self.replay
+    }
+
     /// The metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.ledger.metrics
     }
 
-    /// Lets go of proofs that can no longer be accepted, and of upstream connections that nobody uses. About once a
-    /// second, off the requests' way.
+    /// Lets go of proofs that can no longer be accepted, and of upstream connections that nobody uses; notices when the
+    /// clock was set. About once a second, off the requests' way.
     pub fn tidy(&self) {
-        self.replay.expire(self.clock.now());
+        let now = self.clock.now();
+        if let Some(seconds) = self.clock_watch.jumped(now) {
+            self.jumps.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(seconds, "the clock of this host was set; proofs are fresh or stale by it");
+        }
+        self.replay.expire(now);
         self.forwarder.tidy();
     }
 
@@ -145,7 +159,7 @@ impl Gateway {
     }
 
     /// Whether requests should be sent here: every issuer's keys were loaded once, the replay log's restart fence
-    /// lies in the past, and nobody announced the end.
+    /// lies in the past, its store was reached once, and nobody announced the end.
     pub fn readiness(&self) -> Readiness {
         let mut missing = Vec::new();
         if self.draining.load(Ordering::SeqCst) {
@@ -156,6 +170,13 @@ impl Gateway {
             missing.push("starting: proofs of this second may have been spent before".to_owned());
         }
         let mut notes = Vec::new();
+        if let Some(StoreStatus { trouble: Some(trouble), ready, .. }) = self.replay.store() {
+            if ready {
+                notes.push(format!("degraded: replay store: {trouble}"));
+            } else {
+                missing.push(format!("replay store: {trouble}"));
+            }
+        }
         for status in self.issuers.status() {
             if status.keys == 0 {
                 missing.push(format!("issuer {status}"));
@@ -179,6 +200,12 @@ impl Gateway {
         let ages = self.issuers.status().into_iter();
         Snapshot {
             replay_entries: self.replay.entries(),
+            replay_store: self.replay.store().map(|store| StoreReading {
+                errors: store.errors,
+                local: store.local,
+                available: store.trouble.is_none(),
+            }),
+            clock_jumps: self.jumps.load(Ordering::Relaxed),
             token_hits,
             token_misses,
             jwks_ages: ages.filter_map(|status| Some((status.issuer, status.age?.as_secs_f64()))).collect(),

@@ -30,6 +30,8 @@ pub enum Answer {
     Downgrade,
     /// 401 `invalid_dpop_proof` (RFC 9449 §7.1).
     InvalidProof,
+    /// 401 `use_dpop_nonce`, with a nonce (RFC 9449 §9).
+    UseNonce,
     /// 403 `insufficient_scope` (RFC 6750 §3.1).
     InsufficientScope,
     /// 401 `insufficient_user_authentication` (RFC 9470 §3).
@@ -53,6 +55,7 @@ impl Answer {
             | Self::InvalidToken
             | Self::Downgrade
             | Self::InvalidProof
+            | Self::UseNonce
             | Self::InsufficientAuthentication => 401,
             Self::InsufficientScope => 403,
             Self::NoRoute => 404,
@@ -74,6 +77,7 @@ impl Answer {
             Self::InvalidRequest | Self::SeveralCredentials => Some("invalid_request"),
             Self::InvalidToken | Self::Downgrade => Some("invalid_token"),
             Self::InvalidProof => Some("invalid_dpop_proof"),
+            Self::UseNonce => Some("use_dpop_nonce"),
             Self::InsufficientScope => Some("insufficient_scope"),
             Self::InsufficientAuthentication => Some("insufficient_user_authentication"),
             Self::Malformed
@@ -107,6 +111,7 @@ impl Answer {
             | Self::InvalidToken
             | Self::Downgrade
             | Self::InvalidProof
+            | Self::UseNonce
             | Self::InsufficientScope
             | Self::InsufficientAuthentication
             | Self::TooManyProofs => Blame::Client,

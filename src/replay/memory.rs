@@ -10,31 +10,17 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::MemorySettings;
 use super::digest::Secret;
+use super::facts::Facts;
 use super::grid::Grid;
 use super::shard::{Entry, Shard};
+use super::{MemorySettings, Spent};
 use crate::refusal::{Reason, Refusal};
 use crate::time::UnixTime;
-use crate::verify::{Proof, ProofRules, ReplayKey};
+use crate::verify::{Proof, ProofRules};
 
 /// A power of two. Enough that two threads rarely meet, and that sweeping one takes moments.
 const SHARDS: usize = 256;
-
-/// Evidence that a proof was entered into the log and had not been spent before. It belongs to that proof
-/// alone; only [`MemoryLog::spend`] makes one, and it cannot be copied.
-#[derive(Debug)]
-#[must_use = "a proof is spent so that its request may pass"]
-pub struct Spent {
-    proof: ReplayKey,
-}
-
-impl Spent {
-    /// Whether it was this proof.
-    pub fn is_of(&self, proof: &Proof) -> bool {
-        self.proof == proof.replay_key()
-    }
-}
 
 /// The log. Shared by reference between threads; no call waits for anything but a lock held for moments.
 pub struct MemoryLog {
@@ -105,29 +91,23 @@ impl MemoryLog {
     /// request. `now` is the moment at which it was verified.
     ///
     /// # Errors
-    /// [`Reason::ProofBeforeStart`], [`Reason::ProofReplayed`], [`Reason::ReplayFull`] and
+    /// [`Reason::ProofBeforeStart`] or, where nonces are demanded, [`Reason::ProofNonce`]; [`Reason::ProofReplayed`], [`Reason::ReplayFull`] and
     /// [`Reason::ReplayKeyQuota`]; [`Reason::ProofStale`] and [`Reason::ProofFuture`] where the clock moved
     /// so that the log cannot vouch for the proof.
     pub fn spend(&self, proof: &Proof, now: UnixTime) -> Result<Spent, Refusal> {
-        self.admit(&Facts::of(proof), now)?;
-        Ok(Spent { proof: proof.replay_key() })
+        let facts = Facts::of(proof);
+        self.admit(&facts, now)?;
+        Ok(Spent::new(&facts))
     }
 
     /// What [`MemoryLog::spend`] does, of a proof that nobody verified: for benchmarks, which cannot sign ten
-    /// million. It leaves no [`Spent`], so no request can pass with it. `thumbprint` is the key's.
+    /// million. It leaves no [`Spent`], so no request can pass with it.
     ///
     /// # Errors
     /// Those of [`MemoryLog::spend`].
     #[cfg(feature = "simulation")]
-    pub fn simulate(
-        &self,
-        replay_key: ReplayKey,
-        thumbprint: crate::verify::Thumbprint,
-        issued_at: UnixTime,
-        accepted_until: UnixTime,
-        now: UnixTime,
-    ) -> Result<(), Refusal> {
-        self.admit(&Facts { replay_key, key: thumbprint.0, issued_at, accepted_until }, now)
+    pub fn simulate(&self, proof: &super::SimulatedProof, now: UnixTime) -> Result<(), Refusal> {
+        self.admit(&proof.facts(), now)
     }
 
     /// Drops what cannot be accepted any more. Called about once a second, never on a request's way.
@@ -144,7 +124,7 @@ impl MemoryLog {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 
-    fn admit(&self, proof: &Facts, now: UnixTime) -> Result<(), Refusal> {
+    pub(super) fn admit(&self, proof: &Facts, now: UnixTime) -> Result<(), Refusal> {
         self.check_time(proof, now)?;
         let (shard, key) = self.secret.key(&proof.key);
         let entry = Entry { proof: self.secret.proof(&proof.replay_key), key, until: proof.accepted_until };
@@ -155,11 +135,7 @@ impl MemoryLog {
 
     /// The proof must end within the stretch that the log covers at `now`.
     fn check_time(&self, proof: &Facts, now: UnixTime) -> Result<(), Refusal> {
-        if proof.issued_at < self.started {
-            return Err(Refusal::new(Reason::ProofBeforeStart)
-                .expected("an iat after the gateway's start")
-                .found(format!("{:.0} s before", self.started.seconds_since(proof.issued_at).ceil())));
-        }
+        proof.check_fence(self.started)?;
         if proof.accepted_until < now {
             return Err(stale());
         }
@@ -178,25 +154,6 @@ fn lock(shard: &Padded) -> MutexGuard<'_, Shard> {
 impl fmt::Debug for MemoryLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryLog").field("settings", &self.settings).finish_non_exhaustive()
-    }
-}
-
-/// What the log needs to know of a proof.
-struct Facts {
-    replay_key: ReplayKey,
-    key: [u8; 32],
-    issued_at: UnixTime,
-    accepted_until: UnixTime,
-}
-
-impl Facts {
-    fn of(proof: &Proof) -> Self {
-        Self {
-            replay_key: proof.replay_key(),
-            key: proof.key().0,
-            issued_at: proof.issued_at(),
-            accepted_until: proof.accepted_until(),
-        }
     }
 }
 

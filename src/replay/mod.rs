@@ -4,15 +4,30 @@
 //! (the feature `simulation` lets benchmarks write too, and is in nothing that ships). Leaves:
 //! [`Spent`], the evidence that this very proof was not spent before. Never: an eviction of an entry whose
 //! proof could still be accepted; a log that is full refuses.
+//!
+//! `log` is what a gateway asks. `memory` is the part in this process, with all that is above it in the alphabet's
+//! order of its size: `shard`, `table`, `bucket`, `tally`, `grid`, `digest`. `shared` asks the store of all replicas
+//! after it, and decides what an outage means; `redis` is that store.
 
 mod bucket;
 mod digest;
+mod facts;
 mod grid;
+mod log;
 mod memory;
+mod redis;
 mod settings;
 mod shard;
+mod shared;
+#[cfg(feature = "simulation")]
+mod simulated;
 mod table;
 mod tally;
 
-pub use memory::{MemoryLog, Spent};
-pub use settings::MemorySettings;
+pub use log::{ReplayLog, Spent};
+pub use memory::MemoryLog;
+pub use redis::{Address, Credentials, RedisSettings, Topology};
+pub use settings::{MemorySettings, ReplaySettings};
+pub use shared::{OnFailure, StoreStatus};
+#[cfg(feature = "simulation")]
+pub use simulated::SimulatedProof;

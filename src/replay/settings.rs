@@ -1,4 +1,21 @@
-//! How much the replay log may hold.
+//! Where spent proofs are remembered, and how many.
+
+use super::redis::RedisSettings;
+
+/// The log of a gateway.
+#[derive(Debug, Clone, Default)]
+pub struct ReplaySettings {
+    /// What this process remembers.
+    pub memory: MemorySettings,
+    /// Where all replicas remember together.
+    pub shared: Option<RedisSettings>,
+}
+
+impl From<MemorySettings> for ReplaySettings {
+    fn from(memory: MemorySettings) -> Self {
+        Self { memory, shared: None }
+    }
+}
 
 /// Bounds of the log in this process's memory.
 #[derive(Debug, Clone, Copy)]

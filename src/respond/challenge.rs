@@ -34,7 +34,7 @@ pub fn challenges(reason: Reason, circumstances: &Circumstances<'_>) -> Vec<Head
             let tell = offers(sibling) && (first == Scheme::Bearer || !offers(first));
             std::iter::once((first, true)).chain(tell.then_some((sibling, false))).collect()
         }
-        Answer::InvalidProof => vec![(Scheme::Dpop, true)],
+        Answer::InvalidProof | Answer::UseNonce => vec![(Scheme::Dpop, true)],
         Answer::Malformed
         | Answer::NoRoute
         | Answer::MethodNotServed
@@ -111,8 +111,14 @@ mod tests {
 
     fn ask(reason: Reason, scheme_used: Option<Scheme>, accepted: Accepted) -> Vec<String> {
         let policy = Policy { accepted, scopes: vec!["read".into()], ..Policy::default() };
-        let circumstances =
-            Circumstances { scheme_used, policy: Some(&policy), algorithms: "ES256", realm: "rs.example", id: None };
+        let circumstances = Circumstances {
+            scheme_used,
+            policy: Some(&policy),
+            algorithms: "ES256",
+            realm: "rs.example",
+            id: None,
+            nonce: None,
+        };
         challenges(reason, &circumstances).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
     }
 
@@ -147,7 +153,7 @@ mod tests {
         fn no_value_breaks_out_of_its_quotes(realm in "\\PC{0,30}", scope in "\\PC{0,30}", index in 0..Reason::ALL.len()) {
             let policy = Policy { scopes: vec![scope.clone()], acr_values: vec![scope], ..Policy::default() };
             let circumstances = Circumstances {
-                scheme_used: None, policy: Some(&policy), algorithms: "ES256", realm: &realm, id: None,
+                scheme_used: None, policy: Some(&policy), algorithms: "ES256", realm: &realm, id: None, nonce: None,
             };
             for line in challenges(Reason::ALL[index], &circumstances) {
                 let text = line.to_str().unwrap();

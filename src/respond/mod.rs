@@ -6,13 +6,16 @@
 mod challenge;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
 use crate::refusal::{Answer, Reason};
 use crate::request::{RequestId, Scheme};
 use crate::routes::Policy;
 
 pub use challenge::challenges;
+
+/// The field that hands out a nonce (RFC 9449 §8.1).
+pub const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// How long a client should wait when the gateway cannot decide, in seconds.
 const RETRY_AFTER_UNAVAILABLE: HeaderValue = HeaderValue::from_static("5");
@@ -21,7 +24,7 @@ const RETRY_AFTER_UNAVAILABLE: HeaderValue = HeaderValue::from_static("5");
 const RETRY_AFTER_QUOTA: HeaderValue = HeaderValue::from_static("10");
 
 /// What a refusal is answered to.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Circumstances<'a> {
     /// The scheme that the client used.
     pub scheme_used: Option<Scheme>,
@@ -33,6 +36,9 @@ pub struct Circumstances<'a> {
     pub realm: &'a str,
     /// Names the request.
     pub id: Option<&'a RequestId>,
+    /// Where proofs must hold a nonce: one to use. It goes with every 401 that has a DPoP challenge, so that whatever
+    /// was wrong with a proof, the next one can be right.
+    pub nonce: Option<HeaderValue>,
 }
 
 /// Answers a refusal.
@@ -44,8 +50,13 @@ pub fn refuse(reason: Reason, circumstances: &Circumstances<'_>) -> Response<Byt
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let mut offers_dpop = false;
     for challenge in challenges(reason, circumstances) {
+        offers_dpop |= challenge.as_bytes().starts_with(Scheme::Dpop.as_str().as_bytes());
         headers.append(header::WWW_AUTHENTICATE, challenge);
+    }
+    if let (StatusCode::UNAUTHORIZED, true, Some(nonce)) = (status, offers_dpop, &circumstances.nonce) {
+        headers.insert(DPOP_NONCE, nonce.clone());
     }
     match answer {
         Answer::Unavailable => {
@@ -70,6 +81,7 @@ pub fn refuse(reason: Reason, circumstances: &Circumstances<'_>) -> Response<Byt
         | Answer::InvalidToken
         | Answer::Downgrade
         | Answer::InvalidProof
+        | Answer::UseNonce
         | Answer::InsufficientScope
         | Answer::InsufficientAuthentication
         | Answer::BadGateway

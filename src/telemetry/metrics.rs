@@ -52,6 +52,10 @@ impl Decision {
 pub struct Snapshot {
     /// Live entries of the replay log.
     pub replay_entries: usize,
+    /// The replay store, where replicas share one.
+    pub replay_store: Option<StoreReading>,
+    /// How often the host's clock was set.
+    pub clock_jumps: u64,
     /// Tokens found remembered.
     pub token_hits: u64,
     /// Tokens verified anew.
@@ -60,6 +64,17 @@ pub struct Snapshot {
     pub jwks_ages: Vec<(String, f64)>,
     /// Listener and seconds until its first certificate expires.
     pub certificate_expiries: Vec<(String, f64)>,
+}
+
+/// How the replay store does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreReading {
+    /// Proofs that it gave no answer to.
+    pub errors: u64,
+    /// Proofs that were accepted without it.
+    pub local: u64,
+    /// It answers.
+    pub available: bool,
 }
 
 /// Handles of one route.
@@ -81,6 +96,10 @@ pub struct Metrics {
     replay_entries: IntGauge,
     /// Proofs spent.
     pub replay_inserts: IntCounter,
+    store_errors: IntCounter,
+    store_local: IntCounter,
+    store_available: IntGauge,
+    clock_jumps: IntCounter,
     token_hits: IntCounter,
     token_misses: IntCounter,
     jwks_refreshes: IntCounterVec,
@@ -157,6 +176,10 @@ impl Metrics {
             proof_age,
             replay_entries: gauge(r, "replay_entries", "Live entries of the replay log.")?,
             replay_inserts: counter(r, "replay_inserts_total", "Proofs spent.")?,
+            store_errors: counter(r, "replay_store_errors_total", "Proofs that the replay store gave no answer to.")?,
+            store_local: counter(r, "replay_local_total", "Proofs accepted while the replay store gave no answer.")?,
+            store_available: gauge(r, "replay_store_available", "Whether the replay store answers; 1 without one.")?,
+            clock_jumps: counter(r, "clock_jumps_total", "How often the host's clock was set by a second or more.")?,
             token_hits: counter(r, "token_cache_hits_total", "Access tokens whose signature was remembered.")?,
             token_misses: counter(r, "token_cache_misses_total", "Access tokens whose signature was not remembered.")?,
             jwks_refreshes: counters(
@@ -265,7 +288,15 @@ impl Metrics {
     /// When the encoder fails: a mistake of ours.
     pub fn render(&self, snapshot: &Snapshot) -> prometheus::Result<Vec<u8>> {
         self.replay_entries.set(i64::try_from(snapshot.replay_entries).unwrap_or(i64::MAX));
-        for (counter, total) in [(&self.token_hits, snapshot.token_hits), (&self.token_misses, snapshot.token_misses)] {
+        let store = snapshot.replay_store.unwrap_or(StoreReading { errors: 0, local: 0, available: true });
+        self.store_available.set(store.available.into());
+        for (counter, total) in [
+            (&self.store_errors, store.errors),
+            (&self.store_local, store.local),
+            (&self.clock_jumps, snapshot.clock_jumps),
+            (&self.token_hits, snapshot.token_hits),
+            (&self.token_misses, snapshot.token_misses),
+        ] {
             counter.inc_by(total.saturating_sub(counter.get()));
         }
         for (issuer, age) in &snapshot.jwks_ages {

@@ -10,5 +10,5 @@ mod settings;
 
 pub use access::{AccessLog, Ledger, Record};
 pub use log::{Log, LogError};
-pub use metrics::{Decision, Metrics, Snapshot};
+pub use metrics::{Decision, Metrics, Snapshot, StoreReading};
 pub use settings::{LogFormat, TelemetrySettings};

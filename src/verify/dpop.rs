@@ -16,6 +16,7 @@ use super::htu::same_target;
 use super::json::Json;
 use super::jwk::{PublicKey, Thumbprint, Unusable};
 use super::jws::{self, Compact};
+use super::nonce::{BadNonce, Nonces};
 use super::rules::ProofRules;
 use crate::refusal::{Reason, Refusal, shown};
 use crate::request::ProofField;
@@ -78,6 +79,7 @@ pub struct Proof {
     key: Thumbprint,
     replay_key: ReplayKey,
     issued_at: UnixTime,
+    nonce: Option<UnixTime>,
     accepted_until: UnixTime,
 }
 
@@ -95,6 +97,11 @@ impl Proof {
     /// `iat`.
     pub const fn issued_at(&self) -> UnixTime {
         self.issued_at
+    }
+
+    /// When its nonce was made, where nonces are demanded.
+    pub const fn nonce(&self) -> Option<UnixTime> {
+        self.nonce
     }
 
     /// The last moment at which it could pass [`verify`] again: until then it must be remembered.
@@ -155,18 +162,24 @@ pub fn verify(
             .expected(format!("cnf.jkt {}", expected.key))
             .found(format!("a proof by {key}")));
     }
+    // (10) The nonce is one of ours. Said only to whoever holds the key, but before anything is said about time.
+    let nonce = rules.nonces.as_ref().map(|nonces| claims.check_nonce(nonces, rules, now));
     // (11) The proof is of now.
-    claims.check_time(rules, now)?;
+    if !matches!(nonce, Some(Err(_))) {
+        claims.check_time(rules, now)?;
+    }
     // (6) The signature verifies under jwk: last, because it costs more than all of the above.
     let signature = jws.signature_bytes().ok_or_else(|| malformed("a signature that is not base64url"))?;
     if !header.key.verifies(jws.signing_input.as_bytes(), &signature) {
         return Err(Refusal::new(Reason::ProofSignature));
     }
+    let nonce = nonce.transpose()?;
     keys.remember(jws.header, &header);
     Ok(Proof {
         key,
         replay_key: replay_key(key, claims.jti),
         issued_at: claims.iat,
+        nonce,
         accepted_until: claims.iat + rules.lifetime + rules.clock_skew,
     })
 }
@@ -237,6 +250,8 @@ struct Claims<'a> {
     htu: &'a str,
     ath: &'a str,
     iat: UnixTime,
+    /// `None` when it is no string, too.
+    nonce: Option<&'a str>,
     expires: Option<UnixTime>,
     not_before: Option<UnixTime>,
 }
@@ -267,9 +282,21 @@ impl<'a> Claims<'a> {
             ath: text("ath")?,
             iat: date("iat")?
                 .ok_or_else(|| Refusal::new(Reason::ProofClaims).expected("iat, a date in seconds").found("none"))?,
+            nonce: claims.string("nonce"),
             // §4.2 does not define these two; a client that sends them means them.
             expires: date("exp")?,
             not_before: date("nbf")?,
+        })
+    }
+
+    fn check_nonce(&self, nonces: &Nonces, rules: &ProofRules, now: UnixTime) -> Result<UnixTime, Refusal> {
+        let nonce = self.nonce.ok_or_else(|| Refusal::new(Reason::ProofNonceMissing).expected("nonce, a string"))?;
+        nonces.minted(nonce, now, rules.clock_skew).map_err(|bad| {
+            Refusal::new(Reason::ProofNonce).expected("a nonce of this gateway").found(match bad {
+                BadNonce::Unknown => "another one",
+                BadNonce::Expired => "one that is too old",
+                BadNonce::Future => "one of a replica whose clock is ahead",
+            })
         })
     }
 

@@ -14,6 +14,7 @@ mod htu;
 mod json;
 mod jwk;
 mod jws;
+mod nonce;
 mod rules;
 
 pub use access_token::{AccessToken, MAX_TOKEN_BYTES, TokenHash, UnverifiedToken};
@@ -26,4 +27,5 @@ pub use dpop::{
 pub use htu::same_target;
 pub use json::Json;
 pub use jwk::{Keyset, PublicKey, Skipped, Thumbprint, Unusable};
+pub use nonce::{BadNonce, Nonces};
 pub use rules::{IssuerRules, ProofRules};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::algorithm::Algorithm;
+use super::nonce::Nonces;
 
 /// What an issuer's access tokens must look like (RFC 9068 §4).
 #[derive(Debug, Clone)]
@@ -40,8 +41,10 @@ pub struct ProofRules {
     pub algorithms: Vec<Algorithm>,
     /// Oldest acceptable `iat`, before `clock_skew` is added.
     pub lifetime: Duration,
-    /// How far in the future `iat` may lie.
+    /// How far in the future `iat` may lie, and how far the clocks of replicas may differ.
     pub clock_skew: Duration,
+    /// When set, every proof must hold a nonce of these (RFC 9449 §9).
+    pub nonces: Option<Nonces>,
 }
 
 impl Default for ProofRules {
@@ -50,6 +53,7 @@ impl Default for ProofRules {
             algorithms: vec![Algorithm::Es256, Algorithm::Ps256, Algorithm::EdDsa],
             lifetime: Duration::from_mins(1),
             clock_skew: Duration::from_secs(30),
+            nonces: None,
         }
     }
 }

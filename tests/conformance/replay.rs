@@ -223,7 +223,7 @@ async fn pos_27_the_same_jti_when_the_first_is_over() {
 #[tokio::test]
 async fn neg_286_full_refuses_and_forgets_nothing() {
     let replay = MemorySettings { capacity: 3, ..MemorySettings::default() };
-    let world = Plan { replay, ..Plan::default() }.start().await;
+    let world = Plan { replay: replay.into(), ..Plan::default() }.start().await;
     let first = world.good().frozen();
     world.passes_over(Http::One, &first).await;
     for _ in 0..2 {
@@ -241,7 +241,7 @@ async fn neg_286_full_refuses_and_forgets_nothing() {
 #[tokio::test]
 async fn neg_286_one_key_has_its_share() {
     let replay = MemorySettings { per_key: 2, ..MemorySettings::default() };
-    let world = Plan { replay, ..Plan::default() }.start().await;
+    let world = Plan { replay: replay.into(), ..Plan::default() }.start().await;
     for _ in 0..2 {
         world.passes_over(Http::One, &world.good()).await;
     }

@@ -101,6 +101,11 @@ impl ServerCertificate {
         Ok(Self { key: Arc::new(key), names, expires })
     }
 
+    /// For connections in which the gateway is the client.
+    pub fn for_client(&self) -> Arc<dyn rustls::client::ResolvesClientCert> {
+        Arc::new(rustls::sign::SingleCertAndKey::from(Arc::clone(&self.key)))
+    }
+
     /// DNS names, lower case and perhaps with a wildcard, and IP addresses that the certificate is for
     /// (RFC 5280 §4.2.1.6, subjectAltName), in its order.
     pub fn names(&self) -> &[String] {

@@ -19,7 +19,7 @@ use keybound::gateway::Settings;
 use keybound::keys::{IssuerSettings, KeySource};
 use keybound::prover::ProofKey;
 use keybound::refusal::Reason;
-use keybound::replay::MemorySettings;
+use keybound::replay::ReplaySettings;
 use keybound::request::Peer;
 use keybound::routes::{Access, Forwarding, Match, Policy, Route};
 use keybound::server::Server;
@@ -209,7 +209,7 @@ fn settings(certificate: ServerCertificate, issuer: &Issuer, api: SocketAddr) ->
             roots: None,
         }],
         proofs: ProofRules::default(),
-        replay: MemorySettings::default(),
+        replay: ReplaySettings::default(),
         upstreams: vec![UpstreamSettings {
             name: "orders".to_owned(),
             scheme: http::uri::Scheme::HTTP,

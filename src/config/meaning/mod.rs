@@ -7,8 +7,13 @@ mod access;
 mod forwarding;
 mod issuers;
 mod listeners;
+mod nonces;
 mod process;
+mod redis;
+mod replay;
+mod replicas;
 mod routes;
+mod secrets;
 mod upstreams;
 
 use std::net::SocketAddr;
@@ -33,12 +38,13 @@ pub fn settings(written: &Configuration, reading: &mut Reading<'_>) -> Settings 
         let message = "missing: a route demands tokens, and nobody's are accepted";
         reading.error(written.issuers.place, &written.issuers.path, message, "no issuer is configured").help(help);
     }
+    let replicas = replicas::replicas(&written.replicas, reading);
     let admin = process::admin(&written.admin, &written.listeners, reading);
     Settings {
         listeners,
         issuers,
-        proofs: process::proofs(&written.dpop, reading),
-        replay: process::replay(&written.replay, reading),
+        proofs: process::proofs(&written.dpop, replicas, reading),
+        replay: replay::replay(written, replicas, reading),
         upstreams: upstreams.finish(reading),
         routes,
         limits: process::limits(&written.limits, reading),
@@ -119,6 +125,14 @@ fn is_host_and_port(authority: &Authority) -> bool {
     let port = authority.as_str().strip_prefix(authority.host());
     let port = port.and_then(|port| if port.is_empty() { Some("0") } else { port.strip_prefix(':') });
     !authority.host().is_empty() && port.is_some_and(|port| port.parse::<u16>().is_ok())
+}
+
+/// A number between two bounds, both included.
+fn count(field: &Field<u64>, least: u64, most: u64, reading: &mut Reading<'_>) -> Option<usize> {
+    field.meaning(reading, |number| {
+        let fits = usize::try_from(*number).ok().filter(|_| (least..=most).contains(number));
+        fits.ok_or_else(|| format!("a number from {least} to {most}"))
+    })
 }
 
 /// A text that holds something.

@@ -1,50 +1,27 @@
-//! What holds for the whole process: proofs, replay log, limits, admin port, telemetry.
+//! What holds for the whole process: proofs, limits, admin port, telemetry.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::{algorithms, socket_address, timeout, within};
+use super::replicas::Replicas;
+use super::{algorithms, count, nonces, socket_address, timeout, within};
 use crate::accept::Limits;
-use crate::config::document::Node;
 use crate::config::reading::{Field, Reading};
 use crate::config::values::Size;
-use crate::config::written::{self, Listener, LogFormat, LogLevel, NonceMode, ReplayStore};
-use crate::replay::MemorySettings;
+use crate::config::written::{self, Listener, LogFormat, LogLevel};
 use crate::telemetry::{self, TelemetrySettings};
 use crate::verify::ProofRules;
 
 const MAX_SKEW: Duration = Duration::from_mins(1);
 
-pub fn proofs(written: &written::Dpop, reading: &mut Reading<'_>) -> ProofRules {
+pub fn proofs(written: &written::Dpop, replicas: Replicas, reading: &mut Reading<'_>) -> ProofRules {
     let default = ProofRules::default();
     let (least, most) = (Duration::from_secs(5), Duration::from_mins(5));
-    written.nonce.mode.later(|mode| *mode == NonceMode::Off, reading);
-    written.nonce.lifetime.later(|lifetime| *lifetime == Duration::from_mins(5), reading);
-    written.nonce.secret_file.later(|_| false, reading);
     ProofRules {
         algorithms: algorithms(&written.algorithms, reading).unwrap_or(default.algorithms),
         lifetime: within(&written.proof_lifetime, least, most, reading).unwrap_or(default.lifetime),
         clock_skew: within(&written.clock_skew, Duration::ZERO, MAX_SKEW, reading).unwrap_or(default.clock_skew),
-    }
-}
-
-pub fn replay(written: &written::Replay, reading: &mut Reading<'_>) -> MemorySettings {
-    let default = MemorySettings::default();
-    written.store.later(|store| *store == ReplayStore::Memory, reading);
-    written.redis.later(|_: &Node| false, reading);
-    if !written.store.is_given() {
-        // Written out, the default is a decision; left out, it may be an oversight.
-        let message = "spent proofs are remembered by this process alone; replicas do not share them";
-        reading
-            .warning(written.store.place, &written.store.path, message, "`replay` is not configured here")
-            .help("write `replay: { store: memory }` if that is right");
-    }
-    // A number that fits no memory is a slip of the finger.
-    let capacity = count(&written.memory.capacity, 1, 1_000_000_000, reading);
-    let per_key = count(&written.memory.per_key, 1, u64::from(MemorySettings::MOST_PER_KEY), reading);
-    MemorySettings {
-        capacity: capacity.unwrap_or(default.capacity),
-        per_key: per_key.and_then(|n| u32::try_from(n).ok()).unwrap_or(default.per_key),
+        nonces: nonces::nonces(&written.nonce, replicas, reading),
     }
 }
 
@@ -61,13 +38,6 @@ pub fn limits(written: &written::Limits, reading: &mut Reading<'_>) -> Limits {
         drain_delay: written.drain_delay.value().copied().unwrap_or(default.drain_delay),
         drain_timeout: written.drain_timeout.value().copied().unwrap_or(default.drain_timeout),
     }
-}
-
-fn count(field: &Field<u64>, least: u64, most: u64, reading: &mut Reading<'_>) -> Option<usize> {
-    field.meaning(reading, |number| {
-        let fits = usize::try_from(*number).ok().filter(|_| (least..=most).contains(number));
-        fits.ok_or_else(|| format!("a number from {least} to {most}"))
-    })
 }
 
 fn header_bytes(field: &Field<Size>, reading: &mut Reading<'_>) -> Option<usize> {

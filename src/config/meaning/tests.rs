@@ -6,6 +6,8 @@ use crate::config::{Finding, Report, Severity, load};
 use crate::gateway::Settings;
 use crate::routes::{Access, AuthorizationForward};
 
+mod replicas;
+
 const VALID: &str = "\
 listeners:
   - address: 127.0.0.1:0
@@ -21,7 +23,15 @@ routes:
 ";
 
 fn read(text: &str) -> Result<(Settings, Report), Report> {
+    read_beside(&[], text)
+}
+
+/// With files of these names and contents beside it.
+fn read_beside(files: &[(&str, &str)], text: &str) -> Result<(Settings, Report), Report> {
     let directory = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        fs::write(directory.path().join(name), content).unwrap();
+    }
     let file = directory.path().join("keybound.yaml");
     fs::write(&file, text).unwrap();
     load(&file, &|_| None).map(|loaded| (loaded.settings, loaded.warnings))
@@ -53,8 +63,12 @@ fn errors(report: &Report) -> Vec<&Finding> {
 
 /// Each change alone is refused at its field for its reason, and for nothing else.
 fn refused(cases: &[(&str, &str, &str, &str)]) {
+    refused_beside(&[], cases);
+}
+
+fn refused_beside(files: &[(&str, &str)], cases: &[(&str, &str, &str, &str)]) {
     for (what, by, field, message) in cases {
-        let report = read(&changed(what, by)).expect_err(by);
+        let report = read_beside(files, &changed(what, by)).expect_err(by);
         let errors = errors(&report);
         let expected = matches!(errors.as_slice(), [only] if is(only, Severity::Error, field, message));
         assert!(expected, "{by}: expected {field}: …{message}…\n{}", report.render(false));
@@ -90,11 +104,6 @@ fn what_is_not_supported_yet_is_refused_and_its_default_is_not() {
         ("issuer", "    introspection: { endpoint: https://x }", "issuers[0].introspection", "not supported yet"),
         ("route", "    cors: { allow_origins: [https://x] }", "routes[0].cors", "not supported yet"),
         ("route", "    access: { mode: observe }", "routes[0].access.mode", "not supported yet"),
-        top("dpop.nonce.mode", "dpop: { nonce: { mode: required } }"),
-        top("dpop.nonce.lifetime", "dpop: { nonce: { lifetime: 1m } }"),
-        top("dpop.nonce.secret_file", "dpop: { nonce: { secret_file: x } }"),
-        top("replay.store", "replay: { store: redis }"),
-        top("replay.redis", "replay: { redis: { urls: [redis://127.0.0.1] } }"),
         top("telemetry.otlp_endpoint", "telemetry: { otlp_endpoint: http://127.0.0.1:4318 }"),
         top("upstreams.a.endpoints[1]", "upstreams: { a: { endpoints: [http://127.0.0.1:1, http://127.0.0.1:2] } }"),
         top("upstreams.a.http2", "upstreams: { a: { endpoints: [http://127.0.0.1:1], http2: true } }"),
@@ -111,7 +120,6 @@ fn what_is_not_supported_yet_is_refused_and_its_default_is_not() {
     );
     settings("issuer", "    introspection: null");
     settings("route", "    cors: null\n    access: { mode: enforce }");
-    settings("top", "dpop: { nonce: { mode: off, lifetime: 5m, secret_file: null } }\nreplay: { store: memory }");
     settings(
         "top",
         "upstreams: { a: { endpoints: [http://127.0.0.1:1], tls: { ca_file: null }, http2: false, health_check: null } }",

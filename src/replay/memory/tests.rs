@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::super::grid::CUTS;
 use super::super::shard::MAX_TALLIES;
 use super::*;
+use crate::verify::ReplayKey;
 
 mod concurrency;
 mod corners;
@@ -38,6 +39,7 @@ fn proof(key: u8, jti: u64, issued_at: UnixTime) -> Facts {
         replay_key: ReplayKey(replay_key),
         key: [key; 32],
         issued_at,
+        nonce: None,
         accepted_until: issued_at + rules.lifetime + rules.clock_skew,
     }
 }

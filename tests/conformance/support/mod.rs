@@ -22,13 +22,13 @@ use keybound::forward::UpstreamSettings;
 use keybound::gateway::Settings;
 use keybound::keys::{IssuerSettings, KeySource};
 use keybound::refusal::Reason;
-use keybound::replay::MemorySettings;
+use keybound::replay::ReplaySettings;
 use keybound::request::PublicUrl;
 use keybound::routes::{Access, Forwarding, Match, Policy, Route};
 use keybound::server::Server;
 use keybound::telemetry::TelemetrySettings;
 use keybound::time::UnixTime;
-use keybound::verify::{Accepted, Algorithm, IssuerRules, ProofRules};
+use keybound::verify::{Accepted, Algorithm, IssuerRules, Nonces, ProofRules};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 
@@ -42,6 +42,8 @@ pub const NOW: i64 = 1_800_000_000;
 pub const HOST: &str = "rs.example";
 pub const ISSUER: &str = "https://as.example";
 pub const AUDIENCE: &str = "https://rs.example";
+pub const NONCE_SECRET: &[u8] = &[1; 32];
+pub const NONCE_LIFE: Duration = Duration::from_mins(5);
 /// The route of the baseline.
 pub const ROUTE: &str = "api";
 
@@ -49,7 +51,7 @@ pub const ROUTE: &str = "api";
 pub struct Plan {
     pub issuer: IssuerRules,
     pub proofs: ProofRules,
-    pub replay: MemorySettings,
+    pub replay: ReplaySettings,
     pub limits: Limits,
     pub policy: Policy,
     pub forward: Forwarding,
@@ -68,6 +70,8 @@ pub struct Plan {
     /// Where the recorder is said to be; `None`: where it is.
     pub upstream: Option<std::net::SocketAddr>,
     pub response_timeout: Duration,
+    /// When the gateway starts, in seconds since the epoch.
+    pub started: i64,
     /// Whether to wait for readiness.
     pub wait: bool,
 }
@@ -77,7 +81,7 @@ impl Default for Plan {
         Self {
             issuer: IssuerRules::new(ISSUER, vec![AUDIENCE.to_owned()]),
             proofs: ProofRules::default(),
-            replay: MemorySettings::default(),
+            replay: ReplaySettings::default(),
             limits: Limits::default(),
             policy: Policy { accepted: Accepted { dpop: true, mtls: false, unbound: false }, ..Policy::default() },
             forward: Forwarding::default(),
@@ -92,6 +96,7 @@ impl Default for Plan {
             more_issuers: Vec::new(),
             upstream: None,
             response_timeout: UpstreamSettings::RESPONSE_TIMEOUT,
+            started: NOW - 1000,
             wait: true,
         }
     }
@@ -106,6 +111,17 @@ impl Plan {
 
     pub fn accepting(accepted: Accepted) -> Self {
         Self { policy: Policy { accepted, ..Policy::default() }, ..Self::default() }
+    }
+
+    /// The baseline where proofs must hold a nonce.
+    pub fn nonces() -> Self {
+        Self::nonces_of(&[NONCE_SECRET])
+    }
+
+    pub fn nonces_of(secrets: &[&'static [u8]]) -> Self {
+        let nonces = Nonces::new(secrets.iter().copied(), NONCE_LIFE);
+        assert!(nonces.is_some(), "secrets of a good length");
+        Self { proofs: ProofRules { nonces, ..ProofRules::default() }, ..Self::default() }
     }
 
     pub async fn start(self) -> World {
@@ -165,6 +181,8 @@ pub struct World {
     /// The client's proof key K1, and another's.
     pub k1: Arc<Key>,
     pub k2: Arc<Key>,
+    /// What makes nonces, where the gateway demands them.
+    pub nonces: Option<Nonces>,
     pub dialer: Dialer,
     _files: tempfile::TempDir,
 }
@@ -196,8 +214,8 @@ impl World {
         let jwks_file = files.path().join("jwks.json");
         let jwks = plan.jwks.clone().unwrap_or_else(|| jwks_of(&[("k1", &issuer_key)]));
         std::fs::write(&jwks_file, jwks.to_string()).unwrap();
-        let clock = Arc::new(ManualClock::at(UnixTime::from_secs(NOW - 1000)));
-        let wait = plan.wait;
+        let clock = Arc::new(ManualClock::at(UnixTime::from_secs(plan.started)));
+        let (wait, nonces) = (plan.wait, plan.proofs.nonces.clone());
         let address = plan.upstream.unwrap_or(upstream.address);
         let settings = settings(plan, address, &jwks_file);
         let tls = settings.listeners[0].tls.is_some().then(|| client_tls(None));
@@ -209,7 +227,7 @@ impl World {
         }
         let dialer = Dialer { address: server.addresses()[0], tls, server_name: HOST.to_owned() };
         let (k1, k2) = (Arc::new(Key::es256()), Arc::new(Key::es256()));
-        Self { server, clock, upstream, issuer_key, k1, k2, dialer, _files: files }
+        Self { server, clock, upstream, issuer_key, k1, k2, nonces, dialer, _files: files }
     }
 
     pub fn now(&self) -> i64 {
@@ -317,7 +335,7 @@ impl World {
     }
 }
 
-fn settings(plan: Plan, upstream: std::net::SocketAddr, jwks_file: &std::path::Path) -> Settings {
+pub fn settings(plan: Plan, upstream: std::net::SocketAddr, jwks_file: &std::path::Path) -> Settings {
     let own = server_certificate(&[HOST, "localhost", "*.rs.example"]);
     let tls = plan.tls.then(|| TlsSettings {
         certificates: std::iter::once(own).chain(plan.more_certificates).map(Arc::new).collect(),

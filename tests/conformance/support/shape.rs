@@ -52,6 +52,7 @@ fn expected(reason: Reason, used: Option<Scheme>) -> Option<Vec<(&'static str, O
     Some(match reason.answer() {
         Kind::NoCredentials => vec![("DPoP", None)],
         Kind::InvalidProof => vec![("DPoP", Some("invalid_dpop_proof"))],
+        Kind::UseNonce => vec![("DPoP", Some("use_dpop_nonce"))],
         Kind::Downgrade => vec![("Bearer", Some("invalid_token")), ("DPoP", Some("invalid_token"))],
         Kind::SeveralCredentials => vec![(own, Some("invalid_request")), (other, Some("invalid_request"))],
         Kind::InvalidToken if own == "Bearer" => vec![("Bearer", Some("invalid_token")), ("DPoP", None)],
@@ -99,7 +100,13 @@ pub fn assert_refusal(answer: &Answer, reason: Reason, shot: &Shot) {
     if answer.status == 503 {
         assert!(challenges.is_empty() && answer.header("retry-after").is_some(), "SHP-09: {context}");
     }
-    assert_eq!(answer.all("dpop-nonce").len(), 0, "POS-64: no nonce where none is required: {context}");
+    let nonces = answer.all("dpop-nonce");
+    let offers_dpop = answer.status == 401 && challenges.iter().any(|challenge| challenge.scheme == "DPoP");
+    assert_eq!(nonces.len(), usize::from(shot.nonces && offers_dpop), "SHP-04, POS-64: {context}");
+    for nonce in nonces {
+        let fits = |b: u8| matches!(b, 0x21 | 0x23..=0x5B | 0x5D..=0x7E);
+        assert!(!nonce.is_empty() && nonce.bytes().all(fits), "SHP-04: {context}");
+    }
     if shot.method == "HEAD" {
         assert!(answer.body.is_empty(), "SHP-10: {context}");
     } else {

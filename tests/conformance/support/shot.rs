@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use keybound::clock::Clock as _;
 use keybound::refusal::Reason;
 use keybound::request::Scheme;
 use serde_json::{Value, json};
@@ -40,6 +41,8 @@ pub struct Shot {
     pub fill_ath: bool,
     /// Whether each sending makes a new `jti`.
     pub fresh: bool,
+    /// Whether the gateway hands out nonces.
+    pub nonces: bool,
     /// The route that counts the refusal, where the default is wrong.
     pub route: Option<&'static str>,
 }
@@ -64,8 +67,15 @@ impl Shot {
             body: Vec::new(),
             fill_ath: true,
             fresh: true,
+            nonces: world.nonces.is_some(),
             route: None,
         }
+        .with(|shot| {
+            if let Some(nonces) = &world.nonces {
+                let nonce = nonces.mint(world.clock.now()).unwrap();
+                shot.proof_mut().claims.insert("nonce".to_owned(), nonce.into());
+            }
+        })
     }
 
     pub fn mtls(world: &World, identity: &Identity) -> Self {

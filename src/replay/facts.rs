@@ -1,0 +1,43 @@
+//! What a log needs to know of a proof.
+
+use crate::refusal::{Reason, Refusal};
+use crate::time::UnixTime;
+use crate::verify::{Proof, ReplayKey};
+
+/// The facts of one proof.
+#[derive(Clone, Copy)]
+pub(super) struct Facts {
+    pub(super) replay_key: ReplayKey,
+    /// The thumbprint of the key that signed it.
+    pub(super) key: [u8; 32],
+    pub(super) issued_at: UnixTime,
+    /// When its nonce was made, where nonces are demanded.
+    pub(super) nonce: Option<UnixTime>,
+    pub(super) accepted_until: UnixTime,
+}
+
+impl Facts {
+    pub(super) fn of(proof: &Proof) -> Self {
+        Self {
+            replay_key: proof.replay_key(),
+            key: proof.key().0,
+            issued_at: proof.issued_at(),
+            nonce: proof.nonce(),
+            accepted_until: proof.accepted_until(),
+        }
+    }
+
+    /// The fence: a log that remembers since a moment cannot vouch for a proof that may be older. A nonce tells how old
+    /// a proof is at most, because we made it; without nonces there is the client's word, `iat`.
+    pub(super) fn check_fence(&self, remembers_since: UnixTime) -> Result<(), Refusal> {
+        match self.nonce {
+            Some(made) if made < remembers_since => {
+                Err(Refusal::new(Reason::ProofNonce).expected("a nonce of a moment that the replay log remembers"))
+            }
+            None if self.issued_at < remembers_since => Err(Refusal::new(Reason::ProofBeforeStart)
+                .expected("an iat after the replay log began to remember")
+                .found(format!("{:.0} s before", remembers_since.seconds_since(self.issued_at).ceil()))),
+            Some(_) | None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! One connection to a server, and what the server says about itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, RedisConnectionInfo};
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+use tokio_rustls::TlsConnector;
+
+use super::failure::Failure;
+use super::settings::{Address, Credentials, RedisSettings};
+use crate::clock::Clock;
+use crate::time::UnixTime;
+
+/// The longest wait for a server that nobody's request waits for.
+pub(super) const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How far the clocks of gateway and store may differ.
+pub(super) const CLOCKS: Duration = Duration::from_secs(5);
+
+/// How connections are made.
+#[derive(Clone)]
+pub(super) struct Dial {
+    tls: Option<TlsConnector>,
+    who: RedisConnectionInfo,
+}
+
+impl Dial {
+    /// Connections to servers that hold keys, in the settings' database.
+    pub(super) fn to_data(settings: &RedisSettings) -> Self {
+        let mut dial = Self::to_control(settings, &settings.credentials);
+        dial.who = dial.who.set_db(settings.database.into());
+        dial
+    }
+
+    /// Connections that only ask where keys are.
+    pub(super) fn to_control(settings: &RedisSettings, credentials: &Credentials) -> Self {
+        let mut who = RedisConnectionInfo::default().set_skip_set_lib_name();
+        if let Some(username) = &credentials.username {
+            who = who.set_username(username);
+        }
+        if let Some(password) = &credentials.password {
+            who = who.set_password(password.as_str());
+        }
+        Self { tls: settings.tls.clone().map(TlsConnector::from), who }
+    }
+
+    /// Connects on a runtime, which then drives the connection.
+    pub(super) async fn connect(&self, address: &Address, runtime: &Handle) -> Result<Link, Failure> {
+        let (dial, to) = (self.clone(), address.clone());
+        let connecting = runtime.spawn(async move {
+            tokio::time::timeout(PATIENCE, dial.open(&to)).await.map_err(|_| Failure::Slow(PATIENCE))?
+        });
+        let ended = |_| Failure::Unreachable(address.clone(), "the process ends".to_owned());
+        connecting.await.map_err(ended)?
+    }
+
+    async fn open(&self, address: &Address) -> Result<Link, Failure> {
+        let unreachable = |error: std::io::Error| Failure::Unreachable(address.clone(), error.to_string());
+        let stream = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(unreachable)?;
+        stream.set_nodelay(true).map_err(unreachable)?;
+        let Some(tls) = &self.tls else { return self.greet(stream, address).await };
+        let name = ServerName::try_from(address.host.clone())
+            .map_err(|_| Failure::Puzzling(address.clone(), "a name that no certificate can have"))?;
+        self.greet(tls.connect(name, stream).await.map_err(unreachable)?, address).await
+    }
+
+    async fn greet<S>(&self, stream: S, address: &Address) -> Result<Link, Failure>
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        // Whoever asks brings a limit of time.
+        let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        let greeted = MultiplexedConnection::new_with_config(&self.who, stream, config).await;
+        let (connection, driver) = greeted.map_err(|error| Failure::of(address, &error))?;
+        Ok(Link { connection, driver: tokio::spawn(driver).abort_handle() })
+    }
+}
+
+/// A connection. Whatever waits for an answer over it fails when this is dropped.
+pub(super) struct Link {
+    connection: MultiplexedConnection,
+    driver: AbortHandle,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Link {
+    /// For one command. Many commands may be on their way at once.
+    pub(super) fn connection(&self) -> MultiplexedConnection {
+        self.connection.clone()
+    }
+
+    /// Asks a server that answers in its time.
+    pub(super) async fn ask<T: redis::FromRedisValue>(
+        &self,
+        address: &Address,
+        command: &redis::Cmd,
+    ) -> Result<T, Failure> {
+        let mut connection = self.connection();
+        let answer = tokio::time::timeout(PATIENCE, command.query_async(&mut connection)).await;
+        answer.map_err(|_| Failure::Slow(PATIENCE))?.map_err(|error| Failure::of(address, &error))
+    }
+
+    /// Whether it leads to a master that remembers, and to which one.
+    pub(super) async fn identify(&self, address: &Address, clock: &Arc<dyn Clock>) -> Result<Identity, Failure> {
+        let mut questions = redis::pipe();
+        for section in ["server", "replication", "memory"] {
+            questions.cmd("INFO").arg(section);
+        }
+        questions.cmd("TIME");
+        let mut connection = self.connection();
+        let asked = clock.now();
+        let answers = tokio::time::timeout(PATIENCE, questions.query_async(&mut connection)).await;
+        let answered = clock.now();
+        let answers: (String, String, String, (i64, i64)) =
+            answers.map_err(|_| Failure::Slow(PATIENCE))?.map_err(|error| Failure::of(address, &error))?;
+        let (server, replication, memory, (seconds, micros)) = answers;
+        let missing = |what| Failure::Puzzling(address.clone(), what);
+        let run = field(&server, "run_id").ok_or_else(|| missing("INFO without run_id"))?;
+        let history = field(&replication, "master_replid").ok_or_else(|| missing("INFO without master_replid"))?;
+        if field(&replication, "role") != Some("master") {
+            return Err(Failure::NotMaster(address.clone()));
+        }
+        let bound = field(&memory, "maxmemory").ok_or_else(|| missing("INFO without maxmemory"))?;
+        let policy = field(&memory, "maxmemory_policy").unwrap_or("unknown");
+        if bound != "0" && policy != "noeviction" {
+            return Err(Failure::Evicts(address.clone(), policy.to_owned()));
+        }
+        let theirs = UnixTime::from_millis(seconds.saturating_mul(1000).saturating_add(micros / 1000));
+        check_clock(address, asked, theirs, answered)?;
+        Ok(Identity { run: run.to_owned(), history: history.to_owned() })
+    }
+}
+
+/// Which memory a server is: another one after each restart and after each promotion.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Identity {
+    run: String,
+    history: String,
+}
+
+/// Keys expire by the store's clock, and proofs by the gateways'.
+fn check_clock(address: &Address, asked: UnixTime, theirs: UnixTime, answered: UnixTime) -> Result<(), Failure> {
+    // The answer was made at some moment between.
+    let off = if theirs < asked {
+        theirs.seconds_since(asked)
+    } else if theirs > answered {
+        theirs.seconds_since(answered)
+    } else {
+        0.0
+    };
+    if off.abs() > CLOCKS.as_secs_f64() { Err(Failure::Clock(address.clone(), off.abs())) } else { Ok(()) }
+}
+
+/// One line of INFO.
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_of_info_is_found_by_its_whole_name() {
+        let info = "# Memory\r\nmaxmemory:0\r\nmaxmemory_human:0B\r\nmaxmemory_policy:noeviction\r\n";
+        assert_eq!(field(info, "maxmemory"), Some("0"));
+        assert_eq!(field(info, "maxmemory_policy"), Some("noeviction"));
+        assert_eq!(field(info, "memory"), None);
+        assert_eq!(field(info, "max"), None);
+    }
+
+    #[test]
+    fn clocks_may_differ_by_a_little() {
+        let address = Address { host: "h".to_owned(), port: 1 };
+        let at = UnixTime::from_millis;
+        let ask = |theirs| check_clock(&address, at(100_000), at(theirs), at(101_000));
+        for theirs in [95_000, 100_000, 100_500, 101_000, 106_000] {
+            assert!(ask(theirs).is_ok(), "{theirs}");
+        }
+        for theirs in [94_999, 106_001] {
+            assert!(matches!(ask(theirs), Err(Failure::Clock(_, off)) if off > 5.0), "{theirs}");
+        }
+    }
+}

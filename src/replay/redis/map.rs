@@ -1,0 +1,91 @@
+//! Which server holds which key, and since when this gateway knows it to remember.
+
+use std::sync::Arc;
+
+use super::link::{Identity, Link};
+use super::settings::Address;
+use crate::time::UnixTime;
+
+/// The parts into which a cluster divides its keys.
+pub(super) const SLOTS: u16 = 16_384;
+
+/// One master.
+pub(super) struct Node {
+    pub(super) address: Address,
+    pub(super) identity: Identity,
+    /// One for each worker.
+    pub(super) links: Vec<Link>,
+}
+
+impl Node {
+    /// The connection of the worker that this thread is.
+    pub(super) fn link(&self) -> Option<&Link> {
+        self.links.get(crate::workers::current() % self.links.len().max(1))
+    }
+}
+
+/// Where a key is.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) node: Arc<Node>,
+    /// This gateway has known the server to hold all of the key's slot since then.
+    pub(super) since: UnixTime,
+}
+
+/// Where all keys are. Replaced as a whole.
+#[derive(Default)]
+pub(super) struct Map {
+    pub(super) nodes: Vec<Arc<Node>>,
+    /// For each slot the node's index. A store that is not a cluster has one slot; one that nobody reached, none.
+    pub(super) slots: Box<[Option<Slot>]>,
+}
+
+/// Who holds a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slot {
+    pub(super) node: u16,
+    pub(super) since: UnixTime,
+}
+
+impl Map {
+    /// Where a key is; `None` when nobody is known to hold it.
+    pub(super) fn place(&self, key: &str) -> Option<Place> {
+        let slot = if self.slots.len() > 1 { usize::from(slot(key.as_bytes())) } else { 0 };
+        let Slot { node, since } = (*self.slots.get(slot)?)?;
+        Some(Place { node: Arc::clone(self.nodes.get(usize::from(node))?), since })
+    }
+
+    /// The node with that address.
+    pub(super) fn node_at(&self, address: &str) -> Option<&Arc<Node>> {
+        self.nodes.iter().find(|node| node.address.to_string() == address)
+    }
+
+    /// Whether every key has a place.
+    pub(super) fn is_complete(&self) -> bool {
+        !self.slots.is_empty() && self.slots.iter().all(Option::is_some)
+    }
+}
+
+/// The slot of a key without `{}`, as the specification of Redis Cluster has it: CRC-16/XMODEM.
+fn slot(key: &[u8]) -> u16 {
+    let step = |crc: u16, byte: &u8| {
+        (0..8).fold(
+            crc ^ (u16::from(*byte) << 8),
+            |crc, _| if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 },
+        )
+    };
+    key.iter().fold(0, step) % SLOTS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_those_of_redis() {
+        // As `CLUSTER KEYSLOT` of Redis 7.0 says.
+        for (key, expected) in [("123456789", 0x31C3), ("foo", 12_182), ("bar", 5_061), ("", 0)] {
+            assert_eq!(slot(key.as_bytes()), expected, "{key}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Where the shared store is, and how it is asked.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::replay::OnFailure;
+
+/// A Redis or Valkey that replicas share.
+#[derive(Debug, Clone)]
+pub struct RedisSettings {
+    /// The server; with Sentinel, all Sentinels; with Cluster, at least one node.
+    pub servers: Vec<Address>,
+    /// How masters are found.
+    pub topology: Topology,
+    /// Absent: plain TCP.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// Who the gateway is to the servers.
+    pub credentials: Credentials,
+    /// The number of the database; a cluster has only 0.
+    pub database: u16,
+    /// Before each key.
+    pub key_prefix: String,
+    /// The longest that a request waits for the store.
+    pub timeout: Duration,
+    /// What becomes of requests while the store does not answer.
+    pub on_failure: OnFailure,
+}
+
+impl RedisSettings {
+    /// The prefix of keys unless another is configured.
+    pub const KEY_PREFIX: &str = "keybound:";
+
+    /// The longest wait unless another is configured.
+    pub const TIMEOUT: Duration = Duration::from_millis(50);
+
+    /// One server, everything else at its default.
+    pub fn single(address: Address) -> Self {
+        Self {
+            servers: vec![address],
+            topology: Topology::Single,
+            tls: None,
+            credentials: Credentials::default(),
+            database: 0,
+            key_prefix: Self::KEY_PREFIX.to_owned(),
+            timeout: Self::TIMEOUT,
+            on_failure: OnFailure::Deny,
+        }
+    }
+}
+
+/// How masters are found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Topology {
+    /// There is one server.
+    Single,
+    /// Sentinels know the master of this name.
+    Sentinel {
+        /// As in `sentinel monitor`.
+        master: String,
+        /// Who the gateway is to the Sentinels.
+        credentials: Credentials,
+    },
+    /// Keys are spread over the masters of a cluster.
+    Cluster,
+}
+
+/// A host name or address, and a port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Address {
+    /// Without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+/// A name and a password; neither is needed where the server demands none.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// An ACL user; absent: the default user.
+    pub username: Option<String>,
+    /// Its password.
+    pub password: Option<Zeroizing<String>>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let password = self.password.as_ref().map(|_| "…");
+        f.debug_struct("Credentials").field("username", &self.username).field("password", &password).finish()
+    }
+}

@@ -1,0 +1,179 @@
+//! Who the masters are: asked anew at every survey, and believed only when more than half agree.
+//!
+//! A master that was cut off, or stood still while another took its place, believes itself to be one for a while. Who
+//! listened to it alone would spend proofs in a memory that nobody shares any more.
+
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+
+use futures_util::future::join_all;
+use tokio::runtime::Handle;
+
+use super::failure::Failure;
+use super::link::{Dial, Link};
+use super::map::SLOTS;
+use super::nodes::View;
+use super::settings::{Address, RedisSettings, Topology};
+
+/// A master and the slots it holds.
+pub(super) struct Holding {
+    pub(super) address: Address,
+    pub(super) slots: Vec<RangeInclusive<u16>>,
+}
+
+/// Whom to ask, with the connections to them.
+pub(super) struct Directory {
+    topology: Topology,
+    dial: Dial,
+    by_name: bool,
+    seeds: Vec<Address>,
+    /// The masters of the last answer, which know more than seeds may.
+    known: Vec<Address>,
+    links: HashMap<Address, Link>,
+    runtime: Handle,
+}
+
+impl Directory {
+    /// Everything that it connects to is driven by `runtime`.
+    pub(super) fn new(settings: &RedisSettings, runtime: Handle) -> Self {
+        let dial = match &settings.topology {
+            Topology::Sentinel { credentials, .. } => Dial::to_control(settings, credentials),
+            Topology::Single | Topology::Cluster => Dial::to_control(settings, &settings.credentials),
+        };
+        Self {
+            topology: settings.topology.clone(),
+            dial,
+            by_name: settings.tls.is_some(),
+            seeds: settings.servers.clone(),
+            known: Vec::new(),
+            links: HashMap::new(),
+            runtime,
+        }
+    }
+
+    /// How many slots the store has.
+    pub(super) const fn slots(&self) -> u16 {
+        match self.topology {
+            Topology::Single | Topology::Sentinel { .. } => 1,
+            Topology::Cluster => SLOTS,
+        }
+    }
+
+    /// The masters of now.
+    pub(super) async fn masters(&mut self) -> Result<Vec<Holding>, Failure> {
+        match &self.topology {
+            Topology::Single => Ok(self
+                .seeds
+                .iter()
+                .take(1)
+                .map(|address| Holding { address: address.clone(), slots: vec![0..=0] })
+                .collect()),
+            Topology::Sentinel { master, .. } => {
+                let mut question = redis::cmd("SENTINEL");
+                question.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
+                self.named_master(&question).await
+            }
+            Topology::Cluster => self.cluster().await,
+        }
+    }
+
+    /// The master that more than half of all Sentinels name.
+    async fn named_master(&mut self, question: &redis::Cmd) -> Result<Vec<Holding>, Failure> {
+        let answers = self.ask::<Option<(String, u16)>>(self.seeds.clone(), question).await;
+        let of = self.seeds.len();
+        let mut votes: HashMap<(String, u16), usize> = HashMap::new();
+        let mut failure = None;
+        for (_, answer) in answers {
+            match answer {
+                Ok(Some(named)) => *votes.entry(named).or_default() += 1,
+                Ok(None) => failure = Some(Failure::Pending),
+                Err(error) => failure = Some(error),
+            }
+        }
+        match votes.into_iter().max_by_key(|(_, votes)| *votes) {
+            Some(((host, port), votes)) if votes * 2 > of => {
+                Ok(vec![Holding { address: Address { host, port }, slots: vec![0..=0] }])
+            }
+            Some((_, answers)) => Err(Failure::Minority { answers, of, what: "Sentinels" }),
+            None => Err(match failure {
+                Some(Failure::Pending) | None => {
+                    let what = "Sentinels that know a master of the configured name";
+                    Failure::Minority { answers: 0, of, what }
+                }
+                Some(failure) => failure,
+            }),
+        }
+    }
+
+    /// The view of the node that knows of the latest change, if more than half of the masters in it were heard.
+    async fn cluster(&mut self) -> Result<Vec<Holding>, Failure> {
+        let mut question = redis::cmd("CLUSTER");
+        question.arg("NODES");
+        let mut views: Vec<View> = Vec::new();
+        let (mut asked, mut failure) = (Vec::new(), None);
+        let mut next: Vec<Address> = self.seeds.iter().chain(&self.known).cloned().collect();
+        // Seeds may be a few of many: who is named by them is asked in the second round.
+        for _ in 0..2 {
+            next.sort_unstable();
+            next.dedup();
+            next.retain(|address| !asked.contains(address));
+            asked.extend(next.iter().cloned());
+            for (from, answer) in self.ask::<String>(std::mem::take(&mut next), &question).await {
+                match answer.map(|text| View::read(&text, &from, self.by_name)) {
+                    Ok(Some(view)) => views.push(view),
+                    Ok(None) => failure = Some(Failure::Puzzling(from, "an unknown form of CLUSTER NODES")),
+                    Err(error) => failure = Some(error),
+                }
+            }
+            let Some(latest) = views.iter().max_by_key(|view| view.epoch) else { break };
+            next = latest.masters.iter().map(|master| master.address.clone()).collect();
+        }
+        let heard: Vec<String> = views.iter().map(|view| view.by.clone()).collect();
+        let Some(latest) = views.into_iter().max_by_key(|view| view.epoch) else {
+            return Err(failure.unwrap_or(Failure::Pending));
+        };
+        let of = latest.deciding().count();
+        let answers = latest.deciding().filter(|master| heard.contains(&master.id)).count();
+        if answers * 2 <= of {
+            return Err(Failure::Minority { answers, of, what: "masters of the cluster" });
+        }
+        self.known = latest.masters.iter().map(|master| master.address.clone()).collect();
+        let wanted = |address: &Address| self.known.contains(address) || self.seeds.contains(address);
+        self.links.retain(|address, _| wanted(address));
+        Ok(latest.masters.into_iter().map(|master| Holding { address: master.address, slots: master.slots }).collect())
+    }
+
+    /// Asks all of them at once.
+    async fn ask<T: redis::FromRedisValue>(
+        &mut self,
+        whom: Vec<Address>,
+        question: &redis::Cmd,
+    ) -> Vec<(Address, Result<T, Failure>)> {
+        let asking = whom.into_iter().map(|address| {
+            let (kept, dial, runtime) = (self.links.remove(&address), self.dial.clone(), self.runtime.clone());
+            async move {
+                let outcome = match kept {
+                    Some(link) => Ok(link),
+                    None => dial.connect(&address, &runtime).await,
+                };
+                let (link, answer) = match outcome {
+                    Ok(link) => {
+                        let answer = link.ask(&address, question).await;
+                        (Some(link), answer)
+                    }
+                    Err(failure) => (None, Err(failure)),
+                };
+                (address, link, answer)
+            }
+        });
+        let mut answers = Vec::new();
+        for (address, link, answer) in join_all(asking).await {
+            // Who did not answer is met anew next time.
+            if let (Some(link), true) = (link, answer.is_ok()) {
+                self.links.insert(address.clone(), link);
+            }
+            answers.push((address, answer));
+        }
+        answers
+    }
+}
