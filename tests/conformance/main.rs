@@ -11,6 +11,7 @@ mod differential;
 mod extraction;
 mod fixtures;
 mod mtls;
+mod nonce;
 mod pass;
 mod positive;
 mod proof_key;
