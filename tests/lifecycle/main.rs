@@ -16,8 +16,12 @@ mod limits;
 mod log_output;
 mod metrics;
 mod process;
+mod replay_store;
 mod samples;
 mod secrets;
+#[path = "../replicas/servers.rs"]
+#[allow(dead_code, reason = "shared with other tests, which use the rest")]
+mod servers;
 mod stage;
 mod start_stop;
 #[path = "../conformance/support/mod.rs"]

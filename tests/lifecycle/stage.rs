@@ -42,16 +42,18 @@ pub struct Configuration {
     pub routes: String,
     pub limits: String,
     pub telemetry: String,
+    /// Replicas, proofs and where they are remembered.
+    pub replay: String,
 }
 
 impl Configuration {
     pub fn text(&self) -> String {
-        let Self { listener, tls, admin, keys, routes, limits, telemetry } = self;
+        let Self { listener, tls, admin, keys, routes, limits, telemetry, replay } = self;
         format!(
             "
 listeners: [{{ address: '{listener}', tls: {tls} }}]
 issuers: [{{ issuer: '{ISSUER}', audiences: ['{AUDIENCE}'], keys: {keys} }}]
-replay: {{ store: memory }}
+{replay}
 routes: {routes}
 limits: {limits}
 admin: {{ address: '{admin}' }}
@@ -95,6 +97,7 @@ impl Stage {
             routes,
             limits: "{}".to_owned(),
             telemetry: "{}".to_owned(),
+            replay: "replicas: 1".to_owned(),
         }
     }
 

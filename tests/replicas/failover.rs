@@ -1,0 +1,222 @@
+//! Masters die and others take their place, which have not heard of everything: replication is always behind.
+
+use keybound::refusal::Reason;
+
+use crate::eventually;
+use crate::fleet::{Fleet, Proof, once, passed, refusals, volley};
+use crate::servers::{Cluster, Watched, ask, info, keys, tell};
+
+/// Spends proofs at the first gateway.
+async fn spend(fleet: &Fleet, count: usize) -> Vec<Proof> {
+    let mut spent = Vec::new();
+    for _ in 0..count {
+        let proof = fleet.proof();
+        assert_eq!(once(&fleet.gateways[0], &proof).await.status, 200);
+        spent.push(proof);
+    }
+    spent
+}
+
+async fn none_passes(fleet: &Fleet, spent: &[Proof]) {
+    let seen = fleet.upstream.count();
+    for proof in spent {
+        assert_eq!(passed(&fleet.everywhere(proof).await), 0);
+    }
+    assert_eq!(fleet.upstream.count(), seen);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_promoted_replica_that_forgot_is_not_believed() {
+    let mut store = Watched::start().await;
+    let fleet = Fleet::start(2, store.settings()).await;
+    spend(&fleet, 5).await;
+    store.servers[0].cut_off().await;
+    let spent = spend(&fleet, 30).await;
+    store.servers[0].kill();
+    store.promotes(1).await;
+    let known = keys(store.servers[1].port).await;
+    assert!(known <= 5, "the new master never heard of most of them: {known} keys");
+    fleet.recovers().await;
+    none_passes(&fleet, &spent).await;
+    assert!(refusals(&fleet.gateways[1], Reason::ProofBeforeStart) > 0);
+    fleet.recovers().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_starts_after_the_promotion_does_not_believe_it_either() {
+    let mut store = Watched::start().await;
+    let mut fleet = Fleet::start(1, store.settings()).await;
+    store.servers[0].cut_off().await;
+    let spent = spend(&fleet, 10).await;
+    store.servers[0].kill();
+    store.promotes(1).await;
+    fleet.add().await;
+    none_passes(&fleet, &spent).await;
+    fleet.recovers().await;
+}
+
+/// Volleys without a pause while the master is killed: under `deny` never two of one proof.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn never_two_while_the_master_is_killed() {
+    let mut store = Watched::start().await;
+    let fleet = Fleet::start(2, store.settings()).await;
+    let mut lines = fleet.lines(20).await;
+    let mut all = Vec::new();
+    let mut good = 0;
+    for round in 0..40 {
+        if round == 10 {
+            store.servers[0].kill();
+        }
+        let proof = fleet.proof();
+        good += passed(&volley(&mut lines, &proof).await);
+        all.push(proof);
+    }
+    assert!((10..40).contains(&good), "{good}");
+    store.promotes(1).await;
+    fleet.recovers().await;
+    let seen = fleet.upstream.count();
+    for proof in &all {
+        volley(&mut lines, proof).await;
+    }
+    assert_eq!(fleet.upstream.count(), seen, "what was tried before the promotion passes nowhere after it");
+    assert_eq!(passed(&volley(&mut lines, &fleet.proof()).await), 1);
+}
+
+/// A master that stood still while another took its place still thinks that it is one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_wakes_up_too_late_is_not_listened_to() {
+    let store = Watched::start().await;
+    let fleet = Fleet::start(2, store.settings()).await;
+    spend(&fleet, 3).await;
+    store.servers[0].signal("STOP");
+    store.promotes(1).await;
+    fleet.recovers().await;
+    let spent = spend(&fleet, 20).await;
+    store.servers[0].signal("CONT");
+    // Asked all the time while it finds out what it is now.
+    let old = store.servers[0].port;
+    eventually("the old master becomes a replica", async || {
+        none_passes(&fleet, &spent).await;
+        let more = spend(&fleet, 1).await;
+        none_passes(&fleet, &more).await;
+        (info(old, "replication", "role").await == "slave").then_some(())
+    })
+    .await;
+}
+
+/// Too few Sentinels are worth nothing: the one that is heard may be the one that was cut off.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_minority_of_sentinels_is_not_believed() {
+    let mut store = Watched::start().await;
+    let fleet = Fleet::start(1, store.settings()).await;
+    store.sentinels[0].kill();
+    spend(&fleet, 3).await;
+    fleet.recovers().await;
+    store.sentinels[1].kill();
+    eventually("requests are refused", async || {
+        (once(&fleet.gateways[0], &fleet.proof()).await.status == 503).then_some(())
+    })
+    .await;
+    store.sentinels[1].restart().await;
+    fleet.recovers().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_of_a_cluster_dies_and_its_replica_forgot() {
+    let mut store = Cluster::start().await;
+    let fleet = Fleet::start(2, store.settings()).await;
+    spend(&fleet, 5).await;
+    store.nodes[0].cut_off().await;
+    let spent = spend(&fleet, 40).await;
+    store.nodes[0].kill();
+    store.becomes_master(Cluster::MASTERS).await;
+    fleet.recovers().await;
+    none_passes(&fleet, &spent).await;
+    // A third of the proofs belonged to it; the other masters remember theirs.
+    let (fenced, replayed) =
+        (refusals(&fleet.gateways[1], Reason::ProofBeforeStart), refusals(&fleet.gateways[1], Reason::ProofReplayed));
+    assert!(fenced > 0 && replayed > 0, "{fenced} {replayed}");
+    fleet.recovers().await;
+}
+
+/// Without a replica, a part of the keys has no place: their requests are refused, all others pass.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_lost_keys_refuses_what_belongs_there() {
+    let mut store = Cluster::start().await;
+    for node in &store.nodes {
+        tell(node.port, &["CONFIG", "SET", "cluster-require-full-coverage", "no"]).await;
+    }
+    let fleet = Fleet::start(1, store.settings()).await;
+    store.nodes[Cluster::MASTERS].kill();
+    store.nodes[0].kill();
+    let mut statuses = Vec::new();
+    eventually("a part is refused", async || {
+        statuses.push(once(&fleet.gateways[0], &fleet.proof()).await.status);
+        let last = &statuses[statuses.len().saturating_sub(40)..];
+        (last.len() == 40 && last.contains(&503) && passed(last) > 10).then_some(())
+    })
+    .await;
+    assert!(statuses.iter().all(|status| matches!(status, 200 | 503)), "{statuses:?}");
+    // And with full coverage demanded, CLUSTERDOWN is what the others say.
+    for node in [1, 2, 4, 5] {
+        tell(store.nodes[node].port, &["CONFIG", "SET", "cluster-require-full-coverage", "yes"]).await;
+    }
+    eventually("all are refused", async || {
+        let mut statuses = Vec::new();
+        for _ in 0..20 {
+            statuses.push(once(&fleet.gateways[0], &fleet.proof()).await.status);
+        }
+        statuses.iter().all(|status| *status == 503).then_some(())
+    })
+    .await;
+}
+
+/// Slots move while proofs are spent: MOVED and ASK are followed, nothing passes twice, nothing good is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slots_move_under_load() {
+    let store = Cluster::start().await;
+    let fleet = Fleet::start(2, store.settings()).await;
+    let mut lines = fleet.lines(10).await;
+    const MOVING: std::ops::Range<u16> = 0..150;
+    let mut before = Vec::new();
+    for _ in 0..100 {
+        let proof = fleet.proof_in(MOVING);
+        assert_eq!(once(&fleet.gateways[0], &proof).await.status, 200);
+        before.push(proof);
+    }
+    let [from, to] = [store.nodes[0].port, store.nodes[1].port];
+    let [from_id, to_id] =
+        [ask::<String>(from, &["CLUSTER", "MYID"]).await.unwrap(), ask(to, &["CLUSTER", "MYID"]).await.unwrap()];
+    let moving = async {
+        for slot in MOVING {
+            let slot = slot.to_string();
+            tell(to, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]).await;
+            tell(from, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]).await;
+            let keys: Vec<String> = ask(from, &["CLUSTER", "GETKEYSINSLOT", &slot, "100"]).await.unwrap();
+            for key in keys {
+                tell(from, &["MIGRATE", "127.0.0.1", &to.to_string(), &key, "0", "5000"]).await;
+            }
+            for node in [to, from] {
+                tell(node, &["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]).await;
+            }
+        }
+    };
+    let moved = std::cell::Cell::new(false);
+    let load = async {
+        while !moved.get() {
+            let statuses = volley(&mut lines, &fleet.proof_in(MOVING)).await;
+            assert_eq!(passed(&statuses), 1, "{statuses:?}");
+        }
+    };
+    tokio::join!(
+        async {
+            moving.await;
+            moved.set(true)
+        },
+        load
+    );
+    let errors: String = ask(from, &["INFO", "errorstats"]).await.unwrap();
+    assert!(errors.contains("errorstat_ASK") && errors.contains("errorstat_MOVED"), "both happened: {errors}");
+    none_passes(&fleet, &before).await;
+    assert_eq!(refusals(&fleet.gateways[1], Reason::ProofBeforeStart), 0, "what moved in order was not forgotten");
+}
