@@ -129,21 +129,31 @@ impl Store {
         let mut command = redis::cmd("SET");
         let until = (proof.accepted_until + MARGIN).millis();
         command.arg(key).arg(1).arg("NX").arg("PXAT").arg(until);
-        // Before the question: the answer may be in the very next survey.
-        let surveyed = self.surveyed.notified();
         match send(&place.node, &command, false).await? {
             Ok(claim) => Ok(claim),
             Err(error) if failure::is_ask(&error) => self.enter_there(&error, &command, &place.node).await,
             Err(error) if failure::is_moved(&error) => {
-                self.doubt();
-                surveyed.await;
-                let moved = self.map.load().place(key).ok_or(Failure::Uncovered)?;
-                if Arc::ptr_eq(&moved.node, &place.node) || proof.check_fence(moved.since).is_err() {
+                let moved = self.moved(key, place).await?;
+                if proof.check_fence(moved.since).is_err() {
                     return Err(Failure::Moved);
                 }
                 send(&moved.node, &command, false).await?.map_err(|error| Failure::of(&moved.node.address, &error))
             }
             Err(error) => Err(Failure::of(&place.node.address, &error)),
+        }
+    }
+
+    /// Waits for a survey that knows the key's new place; whoever claims waits only so long.
+    async fn moved(&self, key: &str, from: &Place) -> Result<Place, Failure> {
+        loop {
+            // Before the look: it may be replaced right after.
+            let surveyed = self.surveyed.notified();
+            let place = self.map.load().place(key).ok_or(Failure::Uncovered)?;
+            if !Arc::ptr_eq(&place.node, &from.node) {
+                return Ok(place);
+            }
+            self.doubt();
+            surveyed.await;
         }
     }
 
