@@ -5,13 +5,31 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on must fail")]
 #![allow(clippy::pedantic, missing_docs, reason = "pedantry is for what ships")]
 
+mod nonces;
+#[path = "../replicas/servers.rs"]
+#[allow(dead_code, reason = "shared with other tests, which use the rest")]
+mod servers;
 mod stage;
 
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use stage::{AUDIENCE, Api, AuthorizationServer, Certificates, Gateway, Running, node, program, repository};
+
+/// Waits for something that is bound to happen soon and that nobody announces.
+async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
+    let wait = async {
+        loop {
+            if let Some(found) = check().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(stage::PATIENCE, wait).await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
+}
 
 /// What a call of a script should come to.
 struct Call {

@@ -17,7 +17,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub const AUDIENCE: &str = "https://api.example.com";
-const PATIENCE: Duration = Duration::from_mins(2);
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 pub fn node(script: &str) -> Command {
     installed(repository("tests/interop/node_modules"));
@@ -76,7 +76,7 @@ impl Certificates {
         self.directory.path().join(name)
     }
 
-    fn write(&self, name: &str, text: &str) {
+    pub fn write(&self, name: &str, text: &str) {
         fs::write(self.file(name), text).unwrap();
     }
 
@@ -126,10 +126,16 @@ pub struct Gateway {
 
 impl Gateway {
     pub fn start(certificates: &Certificates, issuer: &str, api: SocketAddr) -> Self {
+        Self::with(certificates, issuer, api, None, "")
+    }
+
+    /// The same with more configuration, and for clients that see another origin.
+    pub fn with(certificates: &Certificates, issuer: &str, api: SocketAddr, origin: Option<&str>, more: &str) -> Self {
         let configuration = format!(
             "
 listeners:
   - address: 127.0.0.1:0
+    public_url: {origin}
     tls:
       certificate_file: {certificate}
       key_file: {key}
@@ -145,7 +151,8 @@ routes:
     access: {{ scopes: [read] }}
     forward: {{ claims: {{ X-Auth-Subject: sub }} }}
 admin: {{ address: 127.0.0.1:0 }}
-",
+{more}",
+            origin = origin.unwrap_or("null"),
             certificate = certificates.file("server.pem").display(),
             key = certificates.file("server.key").display(),
             ca = certificates.file("ca.pem").display(),
@@ -276,6 +283,17 @@ impl Running {
 
     pub fn so_far(&self) -> Vec<String> {
         self.lines.try_iter().collect()
+    }
+
+    /// The lines so far, as soon as there are enough.
+    pub fn until(&self, enough: impl Fn(&[String]) -> bool) -> Vec<String> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut lines = self.so_far();
+        while !enough(&lines) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            lines.push(self.lines.recv_timeout(left).unwrap_or_else(|_| panic!("no more came after {lines:?}")));
+        }
+        lines
     }
 
     pub fn complaints(&self) -> String {
