@@ -15,12 +15,13 @@ test: tools ## Install what the tests need, then run all of them
 	cargo test --locked
 	cargo test --locked --profile optimized --test conformance
 
-bench: ## Measure Keybound beside its peers; ARGS="--only DPoP --rounds 3" measures less
+bench: tools ## Measure Keybound beside its peers; ARGS="--only DPoP --rounds 3" measures less
 	@benches/install
 	cargo bench --locked --bench proxy -- $(ARGS)
 
-bench-all: bench ## The same, then growth, the replay log, and each station by itself
+bench-all: bench ## The same, then growth, the replay log, what replicas share, and each station by itself
 	cargo bench --locked --bench proxy -- --growth
+	cargo bench --locked --features simulation --bench scale
 	cargo bench --locked --features simulation --bench replay
 	cargo bench --locked --features simulation --bench stations
 

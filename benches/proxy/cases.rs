@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use keybound::verify::Algorithm;
 use rustls::ClientConfig;
@@ -10,6 +11,7 @@ use crate::Arguments;
 use crate::credentials::{Call, Client, Flaw};
 use crate::load::{self, Aim, Calls, Run, Shape};
 use crate::machine;
+use crate::network::Way;
 use crate::peers::{self, Nginx};
 use crate::report::{Idle, Report, Row};
 use crate::stage::{Server, Setup, Stage};
@@ -69,6 +71,9 @@ fn cases() -> Vec<Case> {
         case("keybound public, access log", "keybound-log", H1, Unread, 60_000, 200),
         case("keybound mTLS", "keybound-mtls", H1, Mtls, 60_000, 200),
         case("keybound DPoP ES256", "keybound", H1, Proofs(Es256, 1), 20_000, 200),
+        case("keybound DPoP ES256, Redis", "keybound-redis", H1, Proofs(Es256, 1), 20_000, 200),
+        case("keybound DPoP ES256, Redis 1 ms away", "keybound-redis-1ms", H1, Proofs(Es256, 1), 20_000, 200),
+        case("keybound DPoP ES256, Redis 5 ms away", "keybound-redis-5ms", H1, Proofs(Es256, 1), 20_000, 200),
         case("keybound DPoP EdDSA", "keybound", H1, Proofs(EdDsa, 1), 25_000, 200),
         case("keybound DPoP PS256", "keybound", H1, Proofs(Ps256, 1), 3_000, 200),
         case("keybound DPoP ES256, 100 keys", "keybound", H1, Proofs(Es256, 100), 20_000, 200),
@@ -97,6 +102,7 @@ fn cases() -> Vec<Case> {
 /// Everything that was started.
 struct Cast {
     nginx: Nginx,
+    _redis: Option<Server>,
     servers: Vec<(&'static str, Arc<Server>, SocketAddr)>,
     without_certificate: Arc<ClientConfig>,
     with_certificate: Arc<ClientConfig>,
@@ -114,6 +120,17 @@ impl Cast {
             let (server, plain, _) = stage.keybound(&arguments.keybound, "keybound-log", &setup);
             servers.push(("keybound-log", Arc::new(server), plain));
         }
+        let redis = if wanted("keybound-redis") { peers::redis(stage) } else { None };
+        if let Some((_, port)) = &redis {
+            for (name, millis) in [("keybound-redis", 0), ("keybound-redis-1ms", 1), ("keybound-redis-5ms", 5)] {
+                let way = Way::to(*port);
+                way.slow(Duration::from_millis(millis));
+                let store = Some(if millis == 0 { *port } else { way.port });
+                let setup = Setup { store, ..Setup::default() };
+                let (server, plain, _) = stage.keybound(&arguments.keybound, name, &setup);
+                servers.push((name, Arc::new(server), plain));
+            }
+        }
         let pairs = [
             ("haproxy", ["haproxy", "haproxy-verify"], peers::haproxy as fn(&Stage) -> _),
             ("apache", ["apache-dpop", "apache-mtls"], peers::apache),
@@ -129,6 +146,7 @@ impl Cast {
         }
         Self {
             nginx: Nginx::start(stage),
+            _redis: redis.map(|(server, _)| server),
             servers,
             without_certificate: stage.client(false),
             with_certificate: stage.client(true),

@@ -14,7 +14,7 @@ use aws_lc_rs::signature::{
 pub const PROXY_CORE: &str = "0";
 
 /// Where load and upstream run.
-const LOAD_CORE: &str = "1";
+pub const LOAD_CORE: &str = "1";
 
 /// Open files that ten thousand connections need, on each side.
 const OPEN_FILES: usize = 12_000;

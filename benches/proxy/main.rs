@@ -14,6 +14,9 @@ mod credentials;
 mod growth;
 mod load;
 mod machine;
+#[path = "../scale/network.rs"]
+#[allow(dead_code, reason = "shared with another benchmark, which uses the rest")]
+mod network;
 mod peers;
 mod report;
 mod stage;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
+use crate::machine;
 use crate::stage::{Server, Stage, free_port};
 
 /// nginx as a plain TLS proxy: what everything is compared with.
@@ -65,6 +66,17 @@ impl Nginx {
         command.arg("-p").arg(stage.path("")).arg("-c").arg(config);
         Self { server: stage.start("nginx", &mut command, plain), plain, asking, logging }
     }
+}
+
+/// Where replicas remember together; on the load generator's core.
+pub fn redis(stage: &Stage) -> Option<(Server, u16)> {
+    if !installed("redis-server") {
+        return None;
+    }
+    let address = free_port();
+    let mut command = Command::new("redis-server");
+    command.args(["--port", &address.port().to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+    Some((stage.start_on(machine::LOAD_CORE, "redis", &mut command, address), address.port()))
 }
 
 /// HAProxy, which verifies the signature of a Bearer token on each request and binds it to nothing.

@@ -142,7 +142,10 @@ impl Stage {
         writeln!(text, "  - {{ name: api, match: {{ path_prefix: / }}, upstream: 'http://{}' }}", self.upstream)
             .unwrap();
         writeln!(text, "admin: {{ address: {admin} }}").unwrap();
-        writeln!(text, "replay: {{ memory: {{ per_key: 4000000 }} }}").unwrap();
+        let store = setup.store.map_or(String::new(), |port| {
+            format!(", store: redis, redis: {{ urls: ['redis://127.0.0.1:{port}'], timeout: 1s }}")
+        });
+        writeln!(text, "replay: {{ memory: {{ per_key: 4000000 }}{store} }}").unwrap();
         writeln!(text, "telemetry: {{ log: {{ level: warn }}, access_log: {} }}", setup.access_log).unwrap();
         let config = self.write(&format!("{name}.yaml"), &text);
         let mut command = Command::new(binary);
@@ -166,9 +169,13 @@ impl Stage {
 
     /// Starts a server on its core, and waits until it accepts connections.
     pub fn start(&self, name: &str, command: &mut Command, address: SocketAddr) -> Server {
+        self.start_on(machine::PROXY_CORE, name, command, address)
+    }
+
+    pub fn start_on(&self, core: &str, name: &str, command: &mut Command, address: SocketAddr) -> Server {
         let log = fs::File::create(self.path(&format!("{name}.log"))).unwrap();
         let mut pinned = Command::new("taskset");
-        pinned.args(["--cpu-list", machine::PROXY_CORE]).arg(command.get_program()).args(command.get_args());
+        pinned.args(["--cpu-list", core]).arg(command.get_program()).args(command.get_args());
         pinned.current_dir(self.folder.path()).stdin(Stdio::null());
         pinned.stdout(log.try_clone().unwrap()).stderr(log);
         let child = pinned.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -184,11 +191,13 @@ pub struct Setup {
     pub routes: usize,
     pub issuers: usize,
     pub access_log: bool,
+    /// The port of a Redis where proofs are remembered.
+    pub store: Option<u16>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { routes: 2, issuers: 1, access_log: false }
+        Self { routes: 2, issuers: 1, access_log: false, store: None }
     }
 }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use keybound::accept::{ClientCertificates, ListenerSettings};
 use keybound::gateway::Settings;
+use keybound::replay::{OnFailure, Topology};
 use keybound::routes::{Access, Route};
 
 use super::configuration::{ConfigArgs, tell};
@@ -35,7 +36,7 @@ impl Check {
     }
 }
 
-/// One line for each listener, issuer and route.
+/// One line for each listener, issuer and route, and for where proofs are remembered.
 fn summary(settings: &Settings) -> String {
     let mut text = String::new();
     // Writing to a string does not fail.
@@ -45,6 +46,7 @@ fn summary(settings: &Settings) -> String {
     for issuer in &settings.issuers {
         let _ = writeln!(text, "  issuer    {} for {}", issuer.rules.issuer, issuer.rules.audiences.join(", "));
     }
+    let _ = writeln!(text, "  replay    {}", remembered(settings));
     for route in &settings.routes {
         let upstream = settings.upstreams.get(route.upstream);
         let to = upstream.map_or_else(String::new, |to| format!("{}://{}", to.scheme, to.authority));
@@ -61,6 +63,31 @@ fn listening(listener: &ListenerSettings) -> String {
         Some(ClientCertificates::Request(_)) => format!("https://{address}, client certificates requested"),
         Some(ClientCertificates::Require(_)) => format!("https://{address}, client certificates required"),
     }
+}
+
+/// Where spent proofs are, and what else makes a proof fresh.
+fn remembered(settings: &Settings) -> String {
+    let mut text = settings.replay.shared.as_ref().map_or_else(
+        || "in the memory of this process alone".to_owned(),
+        |store| {
+            let servers: Vec<String> = store.servers.iter().map(ToString::to_string).collect();
+            let kind = match &store.topology {
+                Topology::Single => "Redis at",
+                Topology::Sentinel { .. } => "Redis behind the Sentinels",
+                Topology::Cluster => "Redis Cluster with",
+            };
+            let outage = match store.on_failure {
+                OnFailure::Deny => "an outage refuses",
+                OnFailure::Local => "in an outage each replica alone",
+                OnFailure::Nonce => "in an outage each replica alone, with new nonces",
+            };
+            format!("{kind} {}, {outage}", servers.join(", "))
+        },
+    );
+    if let Some(nonces) = &settings.proofs.nonces {
+        let _ = write!(text, "; nonces of {}", humantime::format_duration(nonces.lifetime));
+    }
+    text
 }
 
 fn covered(route: &Route) -> String {

@@ -147,11 +147,36 @@ async fn check_asks_nobody() {
         "keybound.yaml: valid\n",
         "listener  https://127.0.0.1:8443, client certificates requested",
         "issuer    https://as.example for https://rs.example",
+        "replay    in the memory of this process alone\n",
         "route     open: /open -> ",
         ", public",
     ];
     assert_eq!(missing(&out, &wanted), "");
     assert_eq!((stage.issuer.fetches(), stage.api.count()), (0, 0));
+}
+
+#[tokio::test]
+async fn check_says_what_replicas_share() {
+    let stage = Stage::set().await;
+    std::fs::write(stage.file("nonce.secret"), "0123456789abcdef0123456789abcdef").unwrap();
+    let nonce = "dpop: { nonce: { mode: required, secret_file: nonce.secret } }\n";
+    for (redis, wanted) in [
+        ("urls: ['redis://10.0.0.7']", "replay    Redis at 10.0.0.7:6379, an outage refuses; nonces of 5m\n"),
+        (
+            "urls: ['redis://a', 'redis://[::1]:7'], sentinel: { master: m }, on_failure: nonce",
+            "replay    Redis behind the Sentinels a:26379, [::1]:7, in an outage each replica alone, with new nonces; \
+             nonces of 5m\n",
+        ),
+        (
+            "urls: ['redis://a'], cluster: true, on_failure: local",
+            "replay    Redis Cluster with a:6379, in an outage each replica alone; nonces of 5m\n",
+        ),
+    ] {
+        let replay = format!("{nonce}replay: {{ store: redis, redis: {{ {redis} }} }}");
+        let file = stage.configured(|configuration| configuration.replay = replay);
+        let Ended { code, out, err } = Program::run(stage.folder.path(), &["check", "--config", file]).await;
+        assert_eq!((code, missing(&out, &[wanted])), (0, String::new()), "{err}");
+    }
 }
 
 #[tokio::test]

@@ -1,12 +1,13 @@
 //! 50 copies of one proof, spread over several gateways: exactly one passes.
 
 use keybound::refusal::Reason;
-use keybound::replay::RedisSettings;
+use keybound::replay::{Credentials, RedisSettings, Topology};
 
 use crate::fleet::{Fleet, once, passed, refusals, refused, volley};
-use crate::servers::{Cluster, Redis, Watched, keys};
+use crate::servers::{Cluster, MASTER, Redis, Watched, ask, keys, tell};
 
 const COPIES: usize = 50;
+const PASSWORD: &str = "open-sesame";
 
 async fn exactly_one_passes(gateways: usize, store: RedisSettings, rounds: usize) -> Fleet {
     let fleet = Fleet::start(gateways, store).await;
@@ -61,4 +62,39 @@ async fn a_copy_at_the_same_gateway_does_not_travel() {
     assert_eq!(once(&fleet.gateways[0], &proof).await.status, 401);
     assert_eq!(asked().await, before);
     assert!(before.starts_with("calls=1,"), "{before}");
+}
+
+/// What the README gives a gateway's user is enough, everywhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_the_least_rights() {
+    let known = Credentials { username: Some("keybound".into()), password: Some(PASSWORD.to_owned().into()) };
+    let least = async |port, more: &[&str]| {
+        let user = ["ACL", "SETUSER", "keybound", "reset", "on", ">open-sesame", "resetchannels", "-@all"];
+        tell(port, &[&user[..], more].concat()).await;
+    };
+    let data = ["~keybound:*", "+set", "+info", "+time"];
+
+    let single = Redis::start().await;
+    least(single.port, &[&data[..], &["+select"]].concat()).await;
+    let settings = RedisSettings { credentials: known.clone(), database: 3, ..single.settings() };
+    exactly_one_passes(2, settings, 3).await;
+    let keyspace: String = ask(single.port, &["INFO", "keyspace"]).await.unwrap();
+    assert!(keyspace.contains("db3:keys=3"), "{keyspace}");
+
+    let watched = Watched::start().await;
+    for server in &watched.servers {
+        least(server.port, &data).await;
+    }
+    for sentinel in &watched.sentinels {
+        least(sentinel.port, &["+sentinel|get-master-addr-by-name"]).await;
+    }
+    let topology = Topology::Sentinel { master: MASTER.to_owned(), credentials: known.clone() };
+    let settings = RedisSettings { credentials: known.clone(), topology, ..watched.settings() };
+    exactly_one_passes(2, settings, 3).await;
+
+    let cluster = Cluster::start().await;
+    for node in &cluster.nodes {
+        least(node.port, &[&data[..], &["+cluster|nodes", "+asking"]].concat()).await;
+    }
+    exactly_one_passes(2, RedisSettings { credentials: known, ..cluster.settings() }, 20).await;
 }
