@@ -12,6 +12,7 @@ mod environment;
 mod meaning;
 mod reading;
 mod report;
+mod secrecy;
 mod values;
 mod written;
 
@@ -46,12 +47,12 @@ pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result
         Err(broken) => {
             let message = format!("not valid YAML: {}", broken.problem);
             let help = syntax_help(&text, broken.offset);
-            return Err(Report::single(path, text, broken.offset, message, help));
+            return Err(Report::single(path, &text, broken.offset, message, help));
         }
     };
     if node.value == document::Value::Null {
         let help = "the smallest useful configuration has `listeners`, `issuers` and `routes`".to_owned();
-        return Err(Report::single(path, text, 0, "this configuration is empty".to_owned(), Some(help)));
+        return Err(Report::single(path, &text, 0, "this configuration is empty".to_owned(), Some(help)));
     }
     let directory = path.parent().unwrap_or(Path::new(""));
     let mut reading = Reading::new(environment, directory);
@@ -66,8 +67,7 @@ pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result
 }
 
 fn text(path: &Path) -> Result<String, Report> {
-    let refuse =
-        |problem: String, help: Option<&str>| Report::single(path, String::new(), 0, problem, help.map(str::to_owned));
+    let refuse = |problem: String, help: Option<&str>| Report::single(path, "", 0, problem, help.map(str::to_owned));
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
     if let Err(error) = read {
@@ -87,7 +87,7 @@ fn text(path: &Path) -> Result<String, Report> {
         Err(error) => {
             let valid = error.utf8_error().valid_up_to();
             let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-            Err(Report::single(path, text, valid, "not a text in UTF-8".to_owned(), None))
+            Err(Report::single(path, &text, valid, "not a text in UTF-8".to_owned(), None))
         }
     }
 }

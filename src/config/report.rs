@@ -7,6 +7,7 @@ use std::path::Path;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::document;
+use super::secrecy::without_secrets;
 
 /// More would not be read, and finding a place costs a walk through the file.
 const MAX_SHOWN: usize = 100;
@@ -125,19 +126,20 @@ impl Report {
         let mut findings: Vec<_> = problems.into_iter().map(|problem| found(text, problem)).collect();
         findings.sort_by_key(|finding| finding.span.start);
         for finding in &mut findings {
-            finding.message = without_passwords(&finding.message);
+            finding.message = without_secrets(&finding.message);
+            finding.help = finding.help.as_deref().map(without_secrets);
         }
-        Self { file: path.display().to_string(), text: without_passwords(text), findings, omitted }
+        Self { file: path.display().to_string(), text: without_secrets(text), findings, omitted }
     }
 
     /// One error about the file as a whole, or about one byte of it.
-    pub(super) fn single(path: &Path, text: String, offset: usize, message: String, help: Option<String>) -> Self {
-        let span = extent(&text, text.floor_char_boundary(offset), 0);
-        let (line, column) = line_and_column(&text, span.start);
+    pub(super) fn single(path: &Path, text: &str, offset: usize, message: String, help: Option<String>) -> Self {
+        let span = extent(text, text.floor_char_boundary(offset), 0);
+        let (line, column) = line_and_column(text, span.start);
         let label = if text.is_empty() { String::new() } else { "here".to_owned() };
         let field = String::new();
         let only = Finding { severity: Severity::Error, field, message, label, help, span, also: None, line, column };
-        Self { file: path.display().to_string(), text, findings: vec![only], omitted: 0 }
+        Self { file: path.display().to_string(), text: without_secrets(text), findings: vec![only], omitted: 0 }
     }
 
     /// The problems, in the order of the file.
@@ -213,21 +215,6 @@ fn found(text: &str, problem: Problem) -> Finding {
         line,
         column,
     }
-}
-
-/// The same text, as long as before, with stars for user and password in URLs: whoever put them there is told that it
-/// was wrong, and should not find them in a log as well.
-fn without_passwords(text: &str) -> String {
-    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + 3);
-        out.push_str(before);
-        let end = after.find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'')).unwrap_or(after.len());
-        let hidden = after[..end].rfind('@').unwrap_or(0);
-        out.push_str(&"*".repeat(hidden));
-        rest = &after[hidden..];
-    }
-    out + rest
 }
 
 /// What to underline: a quoted text whole, `width` bytes of a plain one, else one word; never past the line.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::document::{Node, Value};
 use super::reading::{Field, Reading, Written, named};
 use super::report::Place;
+use super::secrecy::without_secrets;
 
 /// Longer than anything a gateway waits for, and short enough that no arithmetic with it overflows.
 const MAX_DURATION: Duration = Duration::from_hours(366 * 24);
@@ -199,6 +200,8 @@ pub fn describe(node: &Node) -> String {
 /// A text in backticks, short and harmless on a terminal.
 pub fn quoted(text: &str) -> String {
     const LONGEST: usize = 80;
+    // Before it is cut: what is hidden ends with a character that may be behind the cut.
+    let text = without_secrets(text);
     let cut = text.floor_char_boundary(LONGEST);
     format!("`{}{}`", text[..cut].escape_debug(), if cut < text.len() { "…" } else { "" })
 }

@@ -16,7 +16,7 @@ use http::{HeaderName, HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 
 use crate::accept::Handler;
-use crate::authorize::{Authorized, Presented, Refused, Stage};
+use crate::authorize::{Authorized, Grant, Presented, Refused, Stage};
 use crate::forward::Forwarded;
 use crate::refusal::Reason;
 use crate::request::{Inbound, Peer, PublicUrl};
@@ -111,7 +111,7 @@ impl Gateway {
     async fn forward(&self, authorized: Authorized<Incoming>, mut record: Box<Record>) -> Response<Body> {
         let route = Arc::clone(authorized.route());
         let owns_dpop = authorized.grant().is_some();
-        let nonce = self.next_nonce(authorized.grant());
+        let nonce_made = authorized.grant().and_then(Grant::nonce);
         let forwarded = self.forwarder.forward(authorized).await;
         let (after, took) = record.returned();
         match forwarded {
@@ -119,7 +119,7 @@ impl Gateway {
                 self.metrics().upstream_answered(route.upstream, took);
                 let (mut parts, body) = response.into_parts();
                 clean_response(&mut parts.headers, owns_dpop, upgraded);
-                if let Some(nonce) = nonce {
+                if let Some(nonce) = nonce_made.and_then(|made| self.next_nonce(made)) {
                     nonce::hand_out(nonce, &mut parts.headers);
                 }
                 parts.version = Version::HTTP_11;

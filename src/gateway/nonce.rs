@@ -3,8 +3,8 @@
 use http::{HeaderMap, HeaderValue, header};
 
 use super::state::Gateway;
-use crate::authorize::Grant;
 use crate::respond::DPOP_NONCE;
+use crate::time::UnixTime;
 use crate::verify::Nonces;
 
 impl Gateway {
@@ -14,11 +14,10 @@ impl Gateway {
         HeaderValue::try_from(nonce).ok()
     }
 
-    /// The next one, for a client whose proof was good and whose nonce soon is not.
-    pub(super) fn next_nonce(&self, grant: Option<&Grant>) -> Option<HeaderValue> {
-        let (made, nonces) = (grant?.nonce()?, self.proofs.nonces.as_ref()?);
-        let while_alone = self.replay.store().and_then(|store| store.nonce_lifetime);
-        let lifetime = while_alone.unwrap_or(nonces.lifetime);
+    /// The next one, for a client whose proof was good and whose nonce was made then, if that soon is not any more.
+    pub(super) fn next_nonce(&self, made: UnixTime) -> Option<HeaderValue> {
+        let nonces = self.proofs.nonces.as_ref()?;
+        let lifetime = self.replay.nonce_lifetime().unwrap_or(nonces.lifetime);
         Nonces::is_half_over(made, lifetime, self.clock.now()).then(|| self.fresh_nonce())?
     }
 }
@@ -27,4 +26,8 @@ impl Gateway {
 pub(super) fn hand_out(nonce: HeaderValue, headers: &mut HeaderMap) {
     headers.insert(DPOP_NONCE, nonce);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Caches that have a field of their own do not look at the common one (RFC 9213 §2.2).
+    for name in ["cdn-cache-control", "surrogate-control", "cloudflare-cdn-cache-control"] {
+        headers.remove(name);
+    }
 }

@@ -170,12 +170,17 @@ impl Gateway {
             missing.push("starting: proofs of this second may have been spent before".to_owned());
         }
         let mut notes = Vec::new();
-        if let Some(StoreStatus { trouble: Some(trouble), ready, .. }) = self.replay.store() {
-            if ready {
+        match self.replay.store() {
+            Some(StoreStatus { trouble: Some(trouble), ready: true, .. }) => {
                 notes.push(format!("degraded: replay store: {trouble}"));
-            } else {
-                missing.push(format!("replay store: {trouble}"));
             }
+            Some(StoreStatus { trouble: Some(trouble), .. }) => missing.push(format!("replay store: {trouble}")),
+            Some(StoreStatus { ready: false, .. }) => {
+                missing.push(
+                    "starting: the replay store was just met; proofs of now may have been spent before".to_owned(),
+                );
+            }
+            Some(_) | None => {}
         }
         for status in self.issuers.status() {
             if status.keys == 0 {

@@ -29,15 +29,32 @@ impl Facts {
 
     /// The fence: a log that remembers since a moment cannot vouch for a proof that may be older. A nonce tells how old
     /// a proof is at most, because we made it; without nonces there is the client's word, `iat`.
-    pub(super) fn check_fence(&self, remembers_since: UnixTime) -> Result<(), Refusal> {
+    pub(super) fn check_fence(&self, remembers_since: UnixTime, now: UnixTime) -> Result<(), Refusal> {
         match self.nonce {
+            // A moment that is still to come: no nonce of today would help.
+            Some(made) if made < remembers_since && now < remembers_since => Err(self.too_old(remembers_since)),
             Some(made) if made < remembers_since => {
                 Err(Refusal::new(Reason::ProofNonce).expected("a nonce of a moment that the replay log remembers"))
             }
-            None if self.issued_at < remembers_since => Err(Refusal::new(Reason::ProofBeforeStart)
-                .expected("an iat after the replay log began to remember")
-                .found(format!("{:.0} s before", remembers_since.seconds_since(self.issued_at).ceil()))),
-            Some(_) | None => Ok(()),
+            None => self.check_date(remembers_since),
+            Some(_) => Ok(()),
         }
+    }
+
+    /// The fence of a memory that several gateways share: what a nonce says counts by another gateway's clock, which may
+    /// be ahead, so the client's word must agree.
+    pub(super) fn check_shared_fence(&self, remembers_since: UnixTime, now: UnixTime) -> Result<(), Refusal> {
+        self.check_fence(remembers_since, now)?;
+        self.check_date(remembers_since)
+    }
+
+    fn check_date(&self, remembers_since: UnixTime) -> Result<(), Refusal> {
+        if self.issued_at < remembers_since { Err(self.too_old(remembers_since)) } else { Ok(()) }
+    }
+
+    fn too_old(&self, remembers_since: UnixTime) -> Refusal {
+        Refusal::new(Reason::ProofBeforeStart)
+            .expected("an iat after the replay log began to remember")
+            .found(format!("{:.0} s before", remembers_since.seconds_since(self.issued_at).ceil()))
     }
 }

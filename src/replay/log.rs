@@ -1,12 +1,14 @@
 //! The log that a gateway asks: this process's memory, or that and a store which replicas share.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
 use super::facts::Facts;
+use super::health::StoreStatus;
 use super::settings::ReplaySettings;
-use super::shared::{SharedLog, StoreStatus};
+use super::shared::SharedLog;
 use super::{MemoryLog, MemorySettings};
 use crate::clock::Clock;
 use crate::refusal::Refusal;
@@ -103,6 +105,11 @@ impl ReplayLog {
     /// How many proofs this process holds: those that can still be accepted, and those not yet dropped.
     pub fn entries(&self) -> usize {
         self.local.entries()
+    }
+
+    /// How old a nonce may be for now, if that is less than its lifetime.
+    pub fn nonce_lifetime(&self) -> Option<Duration> {
+        self.shared.as_ref().and_then(|shared| shared.nonce_lifetime())
     }
 
     /// How the shared store does, where there is one.

@@ -135,7 +135,7 @@ impl MemoryLog {
 
     /// The proof must end within the stretch that the log covers at `now`.
     fn check_time(&self, proof: &Facts, now: UnixTime) -> Result<(), Refusal> {
-        proof.check_fence(self.started)?;
+        proof.check_fence(self.started, now)?;
         if proof.accepted_until < now {
             return Err(stale());
         }

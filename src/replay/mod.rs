@@ -13,6 +13,7 @@ mod bucket;
 mod digest;
 mod facts;
 mod grid;
+mod health;
 mod log;
 mod memory;
 mod redis;
@@ -24,10 +25,11 @@ mod simulated;
 mod table;
 mod tally;
 
+pub use health::StoreStatus;
 pub use log::{ReplayLog, Spent};
 pub use memory::MemoryLog;
 pub use redis::{Address, Credentials, RedisSettings, Topology};
 pub use settings::{MemorySettings, ReplaySettings};
-pub use shared::{OnFailure, StoreStatus};
+pub use shared::OnFailure;
 #[cfg(feature = "simulation")]
 pub use simulated::SimulatedProof;

@@ -21,22 +21,24 @@ use tokio::sync::Notify;
 
 use super::facts::Facts;
 use crate::clock::Clock;
+use crate::refusal::Refusal;
 use crate::time::UnixTime;
 use crate::verify::{ReplayKey, base64url};
 
 pub(super) use failure::Failure;
 use map::{Map, Node, Place};
 pub use settings::{Address, Credentials, RedisSettings, Topology};
-use survey::Survey;
+pub(super) use survey::Survey;
 
 /// Between two surveys that nobody asked for.
-const SURVEY_EVERY: Duration = Duration::from_millis(500);
+const SURVEY_EVERY: Duration = Duration::from_millis(300);
 
-/// Between a survey and one that somebody asked for.
+/// Between a survey and one that somebody asked for, and after one that went wrong.
 const SURVEY_AGAIN: Duration = Duration::from_millis(20);
+const SURVEY_AFTER_FAILURE: Duration = Duration::from_millis(100);
 
-/// How much longer than a proof its key lives: a gateway whose clock is behind the store's, as far as it may be, still
-/// accepts the proof that much later, give or take what the measure of clocks misses.
+/// How much longer than a proof its key lives, beside the longest wait for an answer: a gateway whose clock is behind the
+/// store's, as far as it may be, still accepts the proof that much later, give or take what the measure of clocks misses.
 const MARGIN: Duration = link::CLOCKS.saturating_add(Duration::from_secs(1));
 
 /// The bytes of a replay key that stand for it: nobody finds a second one with the same 128 bits.
@@ -49,17 +51,25 @@ pub(super) struct Store {
     map: ArcSwap<Map>,
     /// Somebody met something that a survey would explain.
     doubt: Notify,
-    /// A survey ended.
+    /// The map was replaced.
     surveyed: Notify,
 }
 
 /// What the store says to a proof.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Claim {
     /// Nobody entered it before.
     First,
     /// Somebody did.
     Spent,
+    /// Its key has another place now, which cannot vouch for it.
+    Fenced(Refusal),
+}
+
+/// A proof that was accepted without asking.
+pub(super) struct Entry {
+    pub(super) replay_key: ReplayKey,
+    pub(super) until: UnixTime,
 }
 
 /// Where a proof belongs.
@@ -85,18 +95,23 @@ impl Store {
         &self.settings
     }
 
-    /// Surveys for as long as it is polled. `tell` hears what is wrong after each.
-    pub(super) async fn run(&self, runtimes: Vec<Handle>, tell: impl Fn(Result<(), Failure>)) {
-        let mut survey = Survey::new(&self.settings, runtimes, Arc::clone(&self.clock));
-        loop {
-            let (map, outcome) = survey.look().await;
-            self.map.store(Arc::new(map));
-            tell(outcome);
-            self.surveyed.notify_waiters();
-            // Whoever doubts is heard at once, but not all the time.
-            tokio::time::sleep(SURVEY_AGAIN).await;
-            let _ = tokio::time::timeout(SURVEY_EVERY, self.doubt.notified()).await;
-        }
+    /// A survey that begins with nothing. Connections to masters are driven by `runtimes`, one by each.
+    pub(super) fn survey(&self, runtimes: Vec<Handle>) -> Survey {
+        Survey::new(&self.settings, runtimes, Arc::clone(&self.clock))
+    }
+
+    /// Looks around once, at every connection if something is in doubt, and goes by what was found. Tells what is wrong.
+    pub(super) async fn look(&self, survey: &mut Survey, in_doubt: bool) -> Result<(), Failure> {
+        let (map, outcome) = survey.look(in_doubt).await;
+        self.map.store(Arc::new(map));
+        self.surveyed.notify_waiters();
+        outcome
+    }
+
+    /// Waits until the next look is due: whoever doubts is heard at once, but not all the time. Whether somebody did.
+    pub(super) async fn rest(&self, went_wrong: bool) -> bool {
+        tokio::time::sleep(if went_wrong { SURVEY_AFTER_FAILURE } else { SURVEY_AGAIN }).await;
+        tokio::time::timeout(SURVEY_EVERY, self.doubt.notified()).await.is_ok()
     }
 
     /// Asks for a survey.
@@ -110,7 +125,7 @@ impl Store {
     /// [`Failure::Uncovered`].
     pub(super) fn slip(&self, proof: &Facts) -> Result<Slip, Failure> {
         let key = key(&self.settings.key_prefix, &proof.replay_key);
-        let place = self.map.load().place(&key).ok_or(Failure::Uncovered)?;
+        let place = self.place(&key)?;
         Ok(Slip { key, place })
     }
 
@@ -121,21 +136,59 @@ impl Store {
     pub(super) async fn claim(&self, proof: &Facts, slip: &Slip) -> Result<Claim, Failure> {
         let timeout = self.settings.timeout;
         let answer = tokio::time::timeout(timeout, self.enter(proof, slip)).await;
-        answer.unwrap_or(Err(Failure::Slow(timeout)))
+        let claim = answer.unwrap_or(Err(Failure::Slow(timeout)))?;
+        // The answer counts only if it came while nobody else can have gone by another master.
+        slip.place.check_lease(self.clock.now())?;
+        Ok(claim)
+    }
+
+    fn place(&self, key: &str) -> Result<Place, Failure> {
+        let place = self.map.load().place(key).ok_or(Failure::Uncovered)?;
+        place.check_lease(self.clock.now())?;
+        Ok(place)
+    }
+
+    /// From when on all masters of now can be vouched for.
+    pub(super) fn latest(&self) -> UnixTime {
+        self.map.load().latest().unwrap_or(UnixTime::from_millis(i64::MAX))
+    }
+
+    /// Sees whether keys are taken.
+    pub(super) async fn probe(&self) -> Result<(), Failure> {
+        let key = format!("{}probe", self.settings.key_prefix);
+        let place = self.place(&key)?;
+        let command = self.set(&key, self.clock.now());
+        let answer = tokio::time::timeout(self.settings.timeout, send(&place.node, &command, false)).await;
+        let answer = answer.unwrap_or(Err(Failure::Slow(self.settings.timeout)))?;
+        answer.map(drop).map_err(|error| Failure::of(&place.node.address, &error))
+    }
+
+    /// Enters a proof that was accepted already. False: the store does not answer, or not as it should.
+    pub(super) async fn enter_late(&self, entry: &Entry) -> bool {
+        let key = key(&self.settings.key_prefix, &entry.replay_key);
+        let Ok(place) = self.place(&key) else { return false };
+        let command = self.set(&key, entry.until);
+        let entered = tokio::time::timeout(self.settings.timeout, send(&place.node, &command, false)).await;
+        matches!(entered, Ok(Ok(Ok(_))))
+    }
+
+    /// Enters a key that is not there, until nobody accepts its proof any more.
+    fn set(&self, key: &str, until: UnixTime) -> redis::Cmd {
+        let mut command = redis::cmd("SET");
+        command.arg(key).arg(1).arg("NX").arg("PXAT").arg((until + MARGIN + self.settings.timeout).millis());
+        command
     }
 
     async fn enter(&self, proof: &Facts, slip: &Slip) -> Result<Claim, Failure> {
         let Slip { key, place } = slip;
-        let mut command = redis::cmd("SET");
-        let until = (proof.accepted_until + MARGIN).millis();
-        command.arg(key).arg(1).arg("NX").arg("PXAT").arg(until);
+        let command = self.set(key, proof.accepted_until);
         match send(&place.node, &command, false).await? {
             Ok(claim) => Ok(claim),
-            Err(error) if failure::is_ask(&error) => self.enter_there(&error, &command, &place.node).await,
+            Err(error) if failure::is_ask(&error) => self.enter_there(proof, &error, &command, &place.node).await,
             Err(error) if failure::is_moved(&error) => {
                 let moved = self.moved(key, place).await?;
-                if proof.check_fence(moved.since).is_err() {
-                    return Err(Failure::Moved);
+                if let Err(refusal) = proof.check_shared_fence(moved.since, self.clock.now()) {
+                    return Ok(Claim::Fenced(refusal));
                 }
                 send(&moved.node, &command, false).await?.map_err(|error| Failure::of(&moved.node.address, &error))
             }
@@ -148,7 +201,7 @@ impl Store {
         loop {
             // Before the look: it may be replaced right after.
             let surveyed = self.surveyed.notified();
-            let place = self.map.load().place(key).ok_or(Failure::Uncovered)?;
+            let place = self.place(key)?;
             if !Arc::ptr_eq(&place.node, &from.node) {
                 return Ok(place);
             }
@@ -158,9 +211,18 @@ impl Store {
     }
 
     /// The key's slot is on its way to another master, and the key is not with the old one any more.
-    async fn enter_there(&self, ask: &RedisError, command: &redis::Cmd, from: &Node) -> Result<Claim, Failure> {
+    async fn enter_there(
+        &self,
+        proof: &Facts,
+        ask: &RedisError,
+        command: &redis::Cmd,
+        from: &Node,
+    ) -> Result<Claim, Failure> {
         let there = ask.redirect_node().and_then(|(address, _)| self.map.load().node_at(address).cloned());
         let there = there.ok_or_else(|| Failure::of(&from.address, ask))?;
+        if let Err(refusal) = proof.check_shared_fence(there.met, self.clock.now()) {
+            return Ok(Claim::Fenced(refusal));
+        }
         send(&there, command, true).await?.map_err(|error| Failure::of(&there.address, &error))
     }
 }

@@ -1,18 +1,28 @@
 //! The log of all replicas: this process's memory first, then the store, and what an outage of the store means.
 
+use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::runtime::Handle;
 
 use super::MemoryLog;
 use super::facts::Facts;
-use super::redis::{Claim, Failure, RedisSettings, Store};
+use super::health::{Health, StoreStatus};
+use super::redis::{Claim, Entry, Failure, RedisSettings, Store};
 use crate::clock::Clock;
 use crate::refusal::{Reason, Refusal};
 use crate::time::UnixTime;
+
+/// The most proofs that are kept to be entered later: 40 MB. What was accepted alone beyond is never entered.
+const MOST_ALONE: usize = 1_000_000;
+
+/// How many of them are entered at once, and how often before the next survey.
+const AT_ONCE: usize = 512;
+const ROUNDS: usize = 32;
 
 /// What becomes of requests while the store does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,38 +60,19 @@ impl OnFailure {
     }
 }
 
-/// How the store does.
-#[derive(Debug, Clone)]
-pub struct StoreStatus {
-    /// Why it does not answer as it should; absent while it does.
-    pub trouble: Option<String>,
-    /// It was reached once, or need not be.
-    pub ready: bool,
-    /// Proofs that it gave no answer to.
-    pub errors: u64,
-    /// Proofs that were accepted without it.
-    pub local: u64,
-    /// While this process decides alone, how old a nonce may be.
-    pub nonce_lifetime: Option<Duration>,
-}
-
 /// The log.
 pub(super) struct SharedLog {
     store: Store,
     on_failure: OnFailure,
-    /// It was reached once.
-    reached: AtomicBool,
-    failing: AtomicBool,
-    /// Why, in words.
-    trouble: Mutex<Option<String>>,
-    errors: AtomicU64,
-    local: AtomicU64,
-    /// When others may have decided alone for the last time, in milliseconds: with nonces nothing older is vouched for.
-    alone_until: AtomicI64,
+    health: Health,
     clock: Arc<dyn Clock>,
-    /// The errors up to the last survey, and the proofs accepted alone up to the last change.
-    errors_surveyed: AtomicU64,
-    local_told: AtomicU64,
+    /// From when on good proofs of now pass: since then the first masters that were met can be vouched for.
+    ready_after: AtomicI64,
+    /// With [`OnFailure::Nonce`]: when the store last gave no answer, in milliseconds. Others may have decided alone until
+    /// then, so nothing older is vouched for once it answers.
+    alone_until: AtomicI64,
+    /// What was accepted without the store and is not entered yet.
+    alone: Mutex<VecDeque<Entry>>,
 }
 
 impl SharedLog {
@@ -90,15 +81,11 @@ impl SharedLog {
         Self {
             store: Store::new(settings, Arc::clone(&clock)),
             on_failure,
-            reached: AtomicBool::new(false),
-            failing: AtomicBool::new(false),
-            trouble: Mutex::new(Some(Failure::Pending.to_string())),
-            errors: AtomicU64::new(0),
-            local: AtomicU64::new(0),
-            alone_until: AtomicI64::new(i64::MIN),
+            health: Health::new(on_failure.consequence()),
             clock,
-            errors_surveyed: AtomicU64::new(0),
-            local_told: AtomicU64::new(0),
+            ready_after: AtomicI64::new(i64::MAX),
+            alone_until: AtomicI64::new(i64::MIN),
+            alone: Mutex::default(),
         }
     }
 
@@ -106,85 +93,145 @@ impl SharedLog {
     pub(super) async fn admit(&self, proof: &Facts, local: &MemoryLog, now: UnixTime) -> Result<(), Refusal> {
         // Nothing is spent while the answer would be no in any case.
         let slip = match self.store.slip(proof) {
-            Ok(slip) => {
-                proof.check_fence(slip.since().max(UnixTime::from_millis(self.alone_until.load(Relaxed))))?;
-                slip
-            }
+            Ok(slip) => slip,
             Err(failure) => {
                 self.failed(&failure);
                 self.on_failure.permit(proof, now)?;
                 local.admit(proof, now)?;
-                self.local.fetch_add(1, Relaxed);
+                self.accepted_alone(proof);
                 return Ok(());
             }
         };
+        if let Err(refusal) = proof.check_shared_fence(slip.since(), now) {
+            // It answers, and may not know this proof: as good as away, except that it is told.
+            if self.on_failure == OnFailure::Deny {
+                return Err(refusal);
+            }
+            self.on_failure.permit(proof, now)?;
+        }
+        if !self.health.is_failing() {
+            proof.check_fence(UnixTime::from_millis(self.alone_until.load(Relaxed)), now)?;
+        }
         // What was seen here never travels.
         local.admit(proof, now)?;
         match self.store.claim(proof, &slip).await {
-            Ok(Claim::First) => Ok(()),
-            Ok(Claim::Spent) => Err(Refusal::new(Reason::ProofReplayed).found("spent at another replica")),
+            Ok(claim) => {
+                self.health.claim_answered();
+                self.heed(claim, proof)
+            }
             Err(failure) => {
                 self.failed(&failure);
                 self.on_failure.permit(proof, now)?;
-                self.local.fetch_add(1, Relaxed);
+                self.accepted_alone(proof);
                 Ok(())
             }
         }
     }
 
+    fn heed(&self, claim: Claim, proof: &Facts) -> Result<(), Refusal> {
+        match claim {
+            // The answer took so long that the key of another claim may be over already.
+            Claim::First if self.clock.now() > proof.accepted_until => Err(super::memory::stale()),
+            Claim::First => Ok(()),
+            Claim::Spent => Err(Refusal::new(Reason::ProofReplayed).found("spent at another replica")),
+            Claim::Fenced(refusal) => Err(refusal),
+        }
+    }
+
     /// Keeps in touch with the store, for as long as it is polled.
     pub(super) async fn run(&self, runtimes: Vec<Handle>) {
-        self.store.run(runtimes, |outcome| self.surveyed(outcome)).await;
+        let (mut survey, mut in_doubt) = (self.store.survey(runtimes), false);
+        loop {
+            let outcome = self.store.look(&mut survey, in_doubt).await;
+            let went_wrong = outcome.is_err();
+            self.surveyed(outcome).await;
+            in_doubt = self.store.rest(went_wrong).await;
+        }
+    }
+
+    /// How old a nonce may be for now, if that is less than its lifetime.
+    pub(super) fn nonce_lifetime(&self) -> Option<Duration> {
+        (self.on_failure == OnFailure::Nonce && self.health.is_failing()).then_some(OnFailure::NONCE)
     }
 
     pub(super) fn status(&self) -> StoreStatus {
-        let failing = self.failing.load(Relaxed) || !self.reached.load(Relaxed);
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        StoreStatus {
-            trouble: trouble.clone().filter(|_| failing),
-            ready: self.reached.load(Relaxed) || self.on_failure == OnFailure::Local,
-            errors: self.errors.load(Relaxed),
-            local: self.local.load(Relaxed),
-            nonce_lifetime: (failing && self.on_failure == OnFailure::Nonce).then_some(OnFailure::NONCE),
-        }
+        let now = self.clock.now();
+        // A client's iat has whole seconds.
+        let vouches = now.secs() > UnixTime::from_millis(self.ready_after.load(Relaxed)).secs();
+        self.health.status(vouches || self.on_failure == OnFailure::Local && !self.health.was_reached())
     }
 
     /// A proof got no answer.
     fn failed(&self, failure: &Failure) {
-        self.errors.fetch_add(1, Relaxed);
-        self.troubled(failure);
+        self.health.claim_failed(failure);
+        self.others_may_be_alone();
         self.store.doubt();
     }
 
-    /// One line for each change of state, however many requests meet it.
-    fn troubled(&self, failure: &Failure) {
-        if self.failing.swap(true, Relaxed) {
-            return;
+    fn others_may_be_alone(&self) {
+        if self.on_failure == OnFailure::Nonce {
+            self.alone_until.fetch_max(self.clock.now().millis(), Relaxed);
         }
-        let why = failure.to_string();
-        tracing::warn!(%why, consequence = self.on_failure.consequence(), "the replay store does not answer");
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
     }
 
-    fn surveyed(&self, outcome: Result<(), Failure>) {
-        let errors = self.errors.load(Relaxed);
-        let since_last = errors - self.errors_surveyed.swap(errors, Relaxed);
-        match outcome {
-            Err(failure) => self.troubled(&failure),
-            // Servers that answer questions about themselves may still take no keys.
-            Ok(()) if since_last > 0 => {}
-            Ok(()) => {
-                if self.on_failure == OnFailure::Nonce && self.failing.load(Relaxed) {
-                    self.alone_until.store(self.clock.now().millis(), Relaxed);
-                }
-                let first = !self.reached.swap(true, Relaxed);
-                if self.failing.swap(false, Relaxed) || first {
-                    let local = self.local.load(Relaxed);
-                    let accepted_alone = local - self.local_told.swap(local, Relaxed);
-                    tracing::info!(accepted_alone, "the replay store answers");
+    async fn surveyed(&self, outcome: Result<(), Failure>) {
+        if let Err(failure) = outcome {
+            self.others_may_be_alone();
+            return self.health.troubled(&failure);
+        }
+        if self.health.is_in_doubt() {
+            match self.store.probe().await {
+                Ok(()) => self.health.claim_answered(),
+                Err(failure) => {
+                    self.others_may_be_alone();
+                    return self.health.troubled(&failure);
                 }
             }
         }
+        if !self.health.was_reached() {
+            self.ready_after.store(self.store.latest().millis(), Relaxed);
+        }
+        if self.enter_what_was_accepted_alone().await {
+            self.health.in_order();
+        } else {
+            self.store.doubt();
+        }
+    }
+
+    fn accepted_alone(&self, proof: &Facts) {
+        self.health.accepted_alone();
+        let mut alone = self.alone();
+        if alone.len() < MOST_ALONE {
+            alone.push_back(Entry { replay_key: proof.replay_key, until: proof.accepted_until });
+        }
+    }
+
+    fn alone(&self) -> MutexGuard<'_, VecDeque<Entry>> {
+        self.alone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters what was accepted without the store, so that no copy of it passes elsewhere from now on. False: there is
+    /// more, or the store went away again.
+    async fn enter_what_was_accepted_alone(&self) -> bool {
+        for _ in 0..ROUNDS {
+            let some: Vec<Entry> = {
+                let mut alone = self.alone();
+                let count = alone.len().min(AT_ONCE);
+                alone.drain(..count).collect()
+            };
+            if some.is_empty() {
+                return true;
+            }
+            let now = self.clock.now();
+            let entering = some.iter().filter(|entry| entry.until >= now).map(|entry| self.store.enter_late(entry));
+            if join_all(entering).await.contains(&false) {
+                // Entered twice is entered once.
+                let mut alone = self.alone();
+                some.into_iter().rev().for_each(|entry| alone.push_front(entry));
+                return false;
+            }
+        }
+        false
     }
 }
 

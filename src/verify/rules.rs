@@ -41,7 +41,7 @@ pub struct ProofRules {
     pub algorithms: Vec<Algorithm>,
     /// Oldest acceptable `iat`, before `clock_skew` is added.
     pub lifetime: Duration,
-    /// How far in the future `iat` may lie, and how far the clocks of replicas may differ.
+    /// How far in the future `iat` may lie.
     pub clock_skew: Duration,
     /// When set, every proof must hold a nonce of these (RFC 9449 §9).
     pub nonces: Option<Nonces>,

@@ -1,9 +1,13 @@
 //! Masters die and others take their place, which have not heard of everything: replication is always behind.
 
+use std::time::{Duration, Instant};
+
 use keybound::refusal::Reason;
+use keybound::replay::RedisSettings;
 
 use crate::eventually;
 use crate::fleet::{Fleet, Proof, once, passed, refusals, volley};
+use crate::network::Way;
 use crate::servers::{Cluster, Watched, ask, info, keys, tell};
 
 /// Spends proofs at the first gateway.
@@ -102,6 +106,25 @@ async fn a_master_that_wakes_up_too_late_is_not_listened_to() {
         (info(old, "replication", "role").await == "slave").then_some(())
     })
     .await;
+}
+
+/// A gateway that cannot ask who the master is may go by its last answer for two seconds: after that, another one may be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_cannot_ask_stops_although_the_master_answers() {
+    let store = Watched::start().await;
+    let ways: Vec<Way> = store.sentinels.iter().map(|sentinel| Way::to(sentinel.port)).collect();
+    let servers = ways.iter().map(|way| crate::servers::address(way.port)).collect();
+    let fleet = Fleet::start(1, RedisSettings { servers, ..store.settings() }).await;
+    spend(&fleet, 3).await;
+    ways.iter().for_each(|way| way.cut(true));
+    let cut = Instant::now();
+    eventually("requests are refused", async || {
+        (once(&fleet.gateways[0], &fleet.proof()).await.status == 503).then_some(())
+    })
+    .await;
+    assert!(cut.elapsed() < Duration::from_secs(4), "{:?}", cut.elapsed());
+    ways.iter().for_each(|way| way.cut(false));
+    fleet.recovers().await;
 }
 
 /// Too few Sentinels are worth nothing: the one that is heard may be the one that was cut off.

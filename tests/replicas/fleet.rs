@@ -42,8 +42,9 @@ impl Fleet {
     /// The same where proofs must hold a nonce of these.
     pub async fn with_nonces(size: usize, store: RedisSettings, nonces: Option<Nonces>) -> Self {
         let mut fleet = Self::unready(store, nonces).await;
-        for _ in 0..size {
-            fleet.add().await;
+        fleet.gateways = (0..size).map(|_| fleet.another()).collect();
+        for gateway in &fleet.gateways {
+            in_time("a gateway is ready", gateway.ready()).await;
         }
         fleet
     }
@@ -64,6 +65,12 @@ impl Fleet {
         let replay = ReplaySettings { memory: MemorySettings::default(), shared: Some(store) };
         let upstream = Upstream::start().await;
         Self { gateways: Vec::new(), upstream, nonces, replay, key, token: token.compact(), files }
+    }
+
+    /// Gateways that are added from now on trust the same issuer as those of another fleet, and serve the same client.
+    pub fn trust(&mut self, other: &Self) {
+        std::fs::copy(other.files.path().join("jwks.json"), self.files.path().join("jwks.json")).unwrap();
+        (self.key, self.token) = (Arc::clone(&other.key), other.token.clone());
     }
 
     /// One more gateway.

@@ -6,6 +6,9 @@
 
 mod failover;
 mod fleet;
+#[path = "../../benches/scale/network.rs"]
+#[allow(dead_code, reason = "shared with a benchmark, which uses the rest")]
+mod network;
 mod once;
 mod outages;
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]

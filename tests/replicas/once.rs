@@ -26,6 +26,7 @@ async fn exactly_one_passes(gateways: usize, store: RedisSettings, rounds: usize
 async fn neg_126_two_gateways_a_thousand_rounds() {
     let store = Redis::start().await;
     let _fleet = exactly_one_passes(2, store.settings(), 1000).await;
+    // Gateways see whether keys are taken with one of their own, which is over by now.
     assert_eq!(keys(store.port).await, 1000, "one key for each proof, however many copies");
 }
 
@@ -57,11 +58,14 @@ async fn a_copy_at_the_same_gateway_does_not_travel() {
     let fleet = Fleet::start(1, store.settings()).await;
     let proof = fleet.proof();
     assert_eq!(once(&fleet.gateways[0], &proof).await.status, 200);
-    let asked = || crate::servers::info(store.port, "commandstats", "cmdstat_set");
+    let asked = async || {
+        let all = crate::servers::info(store.port, "commandstats", "cmdstat_set").await;
+        all.split(',').next().unwrap().to_owned()
+    };
     let before = asked().await;
     assert_eq!(once(&fleet.gateways[0], &proof).await.status, 401);
     assert_eq!(asked().await, before);
-    assert!(before.starts_with("calls=1,"), "{before}");
+    assert_eq!(before, "calls=2", "the proof, and a look whether keys are taken");
 }
 
 /// What the README gives a gateway's user is enough, everywhere.
@@ -79,7 +83,7 @@ async fn with_the_least_rights() {
     let settings = RedisSettings { credentials: known.clone(), database: 3, ..single.settings() };
     exactly_one_passes(2, settings, 3).await;
     let keyspace: String = ask(single.port, &["INFO", "keyspace"]).await.unwrap();
-    assert!(keyspace.contains("db3:keys=3"), "{keyspace}");
+    assert!(keyspace.contains("db3:keys=3") || keyspace.contains("db3:keys=4"), "{keyspace}");
 
     let watched = Watched::start().await;
     for server in &watched.servers {

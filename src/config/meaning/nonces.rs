@@ -31,11 +31,15 @@ pub fn nonces(written: &written::Nonce, replicas: Replicas, reading: &mut Readin
         secrets.push(secret);
     }
     if written.mode.value() != Some(&NonceMode::Required) {
-        if field.is_given() {
+        if field.is_given() && !written.mode.is_wrong() {
             let message = "has no effect: `mode` is off";
             reading.warning(field.place, &field.path, message, "nobody is asked for a nonce");
         }
         return None;
+    }
+    let twice = secrets.iter().enumerate().any(|(at, secret)| secrets[..at].contains(secret));
+    if twice {
+        reading.error(field.place, &field.path, "expected different secrets", "one stands here twice");
     }
     if files.is_some_and(<[_]>::is_empty) {
         reading.error(field.place, &field.path, "empty: no nonce could be made", "this list is empty");

@@ -1,5 +1,6 @@
 //! The store that replicas share.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,15 +29,17 @@ pub fn redis(replay: &Replay, dpop: &Dpop, reading: &mut Reading<'_>) -> Option<
     let port = if matches!(topology, Topology::Sentinel { .. }) { SENTINEL_PORT } else { PORT };
     let servers: Vec<Server> =
         values(&written.urls).filter_map(|(field, _)| field.meaning(reading, |text| server(text, port))).collect();
-    check_number(written, &topology, reading);
+    check_number(written, &servers, &topology, reading);
     let database = database(written, &servers, &topology, reading);
+    let credentials = credentials(&written.username, &written.password_file, reading);
+    warn_of_plain_password(written, &servers, &credentials, reading);
     let prefix = written.key_prefix.meaning(reading, |text| key_prefix(text));
     let (least, most) = (Duration::from_millis(1), Duration::from_secs(10));
     Some(RedisSettings {
         tls: tls(written, &servers, reading),
         servers: servers.into_iter().map(|server| server.address).collect(),
         topology,
-        credentials: credentials(&written.username, &written.password_file, reading),
+        credentials,
         database,
         key_prefix: prefix.unwrap_or_else(|| RedisSettings::KEY_PREFIX.to_owned()),
         timeout: within(&written.timeout, least, most, reading).unwrap_or(RedisSettings::TIMEOUT),
@@ -53,6 +56,10 @@ struct Server {
 
 fn server(text: &str, port: u16) -> Result<Server, &'static str> {
     const EXPECTED: &str = "a URL such as `redis://127.0.0.1:6379`, or `rediss://` for TLS";
+    // The parser would cut it off.
+    if text.contains('#') {
+        return Err(EXPECTED);
+    }
     let uri: Uri = text.parse().map_err(|_| EXPECTED)?;
     let tls = match uri.scheme_str() {
         Some("redis") => false,
@@ -61,7 +68,7 @@ fn server(text: &str, port: u16) -> Result<Server, &'static str> {
     };
     let authority = uri.authority().ok_or(EXPECTED)?;
     if authority.as_str().contains('@') {
-        return Err("a URL without user and password: they have fields of their own, `username` and `password_file`");
+        return Err("a URL without user and password, which have fields of their own (`username` and `password_file`)");
     }
     if !is_host_and_port(authority) || uri.query().is_some() {
         return Err(EXPECTED);
@@ -70,7 +77,11 @@ fn server(text: &str, port: u16) -> Result<Server, &'static str> {
         "" => None,
         number => Some(number.parse().map_err(|_| "the number of a database after the `/`, or nothing")?),
     };
-    Ok(Server { address: Address { host: host(authority), port: authority.port_u16().unwrap_or(port) }, tls, database })
+    let port = authority.port_u16().unwrap_or(port);
+    if port == 0 {
+        return Err("a port that somebody can listen on");
+    }
+    Ok(Server { address: Address { host: host(authority), port }, tls, database })
 }
 
 fn host(authority: &Authority) -> String {
@@ -80,7 +91,7 @@ fn host(authority: &Authority) -> String {
 fn topology(written: &Redis, reading: &mut Reading<'_>) -> Topology {
     let is_cluster = written.cluster.value() == Some(&true);
     let Some(sentinel) = written.sentinel.value() else {
-        return if is_cluster { Topology::Cluster } else { Topology::Single };
+        return if is_cluster || written.sentinel.is_wrong() { Topology::Cluster } else { Topology::Single };
     };
     if is_cluster {
         let message = "a cluster has no Sentinels";
@@ -95,7 +106,7 @@ fn topology(written: &Redis, reading: &mut Reading<'_>) -> Topology {
     }
 }
 
-fn check_number(written: &Redis, topology: &Topology, reading: &mut Reading<'_>) {
+fn check_number(written: &Redis, servers: &[Server], topology: &Topology, reading: &mut Reading<'_>) {
     let (urls, number) = (&written.urls, written.urls.value().map(Vec::len));
     if number == Some(0) {
         reading.error(urls.place, &urls.path, "empty: spent proofs could be stored nowhere", "this list is empty");
@@ -104,6 +115,16 @@ fn check_number(written: &Redis, topology: &Topology, reading: &mut Reading<'_>)
         reading
             .error(urls.place, &urls.path, "expected one server, found several", "one too many")
             .help("say what they are: `cluster: true`, or `sentinel: { master: … }` for the URLs of Sentinels");
+    }
+    let twice = |(at, server): (usize, &Server)| servers[..at].iter().any(|other| other.address == server.address);
+    if servers.iter().enumerate().any(twice) {
+        reading.error(urls.place, &urls.path, "expected each server once", "one stands here twice");
+    }
+    if matches!(topology, Topology::Sentinel { .. }) && number < Some(3) {
+        let message = "fewer than three Sentinels are named: one that was cut off may decide who the master is";
+        reading
+            .warning(urls.place, &urls.path, message, "too few to outvote one")
+            .help("name all of them; a master is believed when more than half of those named agree");
     }
 }
 
@@ -138,6 +159,16 @@ fn credentials(username: &Nullable<String>, file: &Nullable<String>, reading: &m
     Credentials { username: username.meaning(reading, |text| not_empty(text)), password }
 }
 
+/// Whoever listens on the way could enter and delete what all replicas remember.
+fn warn_of_plain_password(written: &Redis, servers: &[Server], who: &Credentials, reading: &mut Reading<'_>) {
+    let is_near = |host: &str| host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    if who.password.is_some() && servers.iter().any(|server| !server.tls && !is_near(&server.address.host)) {
+        let message = "the password crosses the network in the clear";
+        let field = &written.password_file;
+        reading.warning(field.place, &field.path, message, "sent without TLS").help("use `rediss://` in `urls`");
+    }
+}
+
 fn on_failure(field: &Field<written::OnFailure>, dpop: &Dpop, reading: &mut Reading<'_>) -> OnFailure {
     match field.value() {
         None | Some(written::OnFailure::Deny) => OnFailure::Deny,
@@ -147,7 +178,7 @@ fn on_failure(field: &Field<written::OnFailure>, dpop: &Dpop, reading: &mut Read
             OnFailure::Local
         }
         Some(written::OnFailure::Nonce) => {
-            if dpop.nonce.mode.value() != Some(&NonceMode::Required) {
+            if dpop.nonce.mode.value() != Some(&NonceMode::Required) && !dpop.nonce.mode.is_wrong() {
                 // RFC 9449 §11.3: who was given a nonce may not go without one later.
                 reading
                     .error(field.place, &field.path, "works only where proofs have nonces at all times", "needs nonces")
@@ -178,13 +209,19 @@ fn tls(written: &Redis, servers: &[Server], reading: &mut Reading<'_>) -> Option
         }
         return None;
     }
+    let own = own_certificate(written, reading);
     let roots = match written.ca_file.value().map(|file| reading.path(file)) {
         Some(file) => load_roots(&file)
             .map_err(|error| report_file(&written.ca_file, &error.path, &error.problem, reading))
             .ok()?,
         None => fetch::system_roots(),
     };
-    let own = own_certificate(written, reading);
+    if roots.is_empty() {
+        let message = "this system trusts no certificates";
+        reading
+            .error(urls.place, &urls.path, message, "no server could prove who it is")
+            .help("name the authority of the servers' certificates in `ca_file`");
+    }
     match fetch::tls_config(roots) {
         Ok(mut config) => {
             if let Some(own) = own {
@@ -214,6 +251,7 @@ fn own_certificate(written: &Redis, reading: &mut Reading<'_>) -> Option<ServerC
             loaded.map_err(report).ok()
         }
         (None, None) => None,
+        _ if certificate.is_wrong() || key.is_wrong() => None,
         _ => {
             let (there, other) = if key.is_given() { (key, "certificate_file") } else { (certificate, "key_file") };
             let message = format!("missing: `{other}` belongs to it");

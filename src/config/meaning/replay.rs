@@ -3,6 +3,7 @@
 use super::count;
 use super::redis;
 use super::replicas::Replicas;
+use super::routes::need_issuers;
 use crate::config::reading::Reading;
 use crate::config::written::{Configuration, ReplayMemory, ReplayStore};
 use crate::replay::{MemorySettings, ReplaySettings};
@@ -13,11 +14,12 @@ pub fn replay(written: &Configuration, replicas: Replicas, reading: &mut Reading
     if replay.store.value() == Some(&ReplayStore::Redis) {
         return ReplaySettings { memory, shared: redis::redis(replay, &written.dpop, reading) };
     }
-    if replay.redis.is_given() {
+    if replay.redis.is_given() && !replay.store.is_wrong() {
         let message = "has no effect: `store` is memory";
         reading.warning(replay.redis.place, &replay.redis.path, message, "nothing is stored there");
     }
-    if !replay.store.is_wrong() {
+    // Where nobody proves anything, nothing is remembered.
+    if !replay.store.is_wrong() && need_issuers(written) {
         let (place, path) = (replay.store.place, "replay.store");
         let help = "use `store: redis`, or write `replicas: 1` if this process is the only one";
         let message = "spent proofs are remembered by this process alone; replicas do not share them";

@@ -34,8 +34,10 @@ pub(in crate::replay) enum Failure {
     Minority { answers: usize, of: usize, what: &'static str },
     #[error("no master is known for some keys")]
     Uncovered,
-    #[error("keys moved to another master that is not known yet")]
-    Moved,
+    #[error("its masters were last asked for {0:?} ago")]
+    Outdated(Duration),
+    #[error("the clock of this host was set by {0:.1} s")]
+    ClockSet(f64),
 }
 
 impl Failure {

@@ -1,10 +1,19 @@
 //! Which server holds which key, and since when this gateway knows it to remember.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use super::failure::Failure;
 use super::link::{Identity, Link};
 use super::settings::Address;
 use crate::time::UnixTime;
+
+/// How long a gateway may go by what it was told about masters. Whoever was told of another one later waits for as long
+/// before it trusts that one, so that no two gateways ever go by two of them.
+pub(super) const LEASE: Duration = Duration::from_secs(2);
+
+/// What a clock may be off between two surveys, in seconds.
+const CLOCK_STEP: f64 = 1.0;
 
 /// The parts into which a cluster divides its keys.
 pub(super) const SLOTS: u16 = 16_384;
@@ -13,6 +22,8 @@ pub(super) const SLOTS: u16 = 16_384;
 pub(super) struct Node {
     pub(super) address: Address,
     pub(super) identity: Identity,
+    /// What it was given before is not vouched for.
+    pub(super) met: UnixTime,
     /// One for each worker.
     pub(super) links: Vec<Link>,
 }
@@ -30,11 +41,44 @@ pub(super) struct Place {
     pub(super) node: Arc<Node>,
     /// This gateway has known the server to hold all of the key's slot since then.
     pub(super) since: UnixTime,
+    asked: Asked,
+}
+
+impl Place {
+    /// Whether nobody can have put another master in the place of this one unnoticed.
+    pub(super) fn check_lease(&self, now: UnixTime) -> Result<(), Failure> {
+        self.asked.check_lease(now)
+    }
+}
+
+/// When the question was sent whose answer a map is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked {
+    steady: Instant,
+    wall: UnixTime,
+}
+
+impl Asked {
+    pub(super) fn at(now: UnixTime) -> Self {
+        Self { steady: Instant::now(), wall: now }
+    }
+
+    pub(super) fn check_lease(self, now: UnixTime) -> Result<(), Failure> {
+        let since = self.steady.elapsed();
+        if since > LEASE {
+            return Err(Failure::Outdated(since));
+        }
+        // A clock that is set back would accept proofs that the store has let go of.
+        let by = now.seconds_since(self.wall) - since.as_secs_f64();
+        if by.abs() > CLOCK_STEP { Err(Failure::ClockSet(by)) } else { Ok(()) }
+    }
 }
 
 /// Where all keys are. Replaced as a whole.
 #[derive(Default)]
 pub(super) struct Map {
+    /// `None`: nobody asked yet.
+    pub(super) asked: Option<Asked>,
     pub(super) nodes: Vec<Arc<Node>>,
     /// For each slot the node's index. A store that is not a cluster has one slot; one that nobody reached, none.
     pub(super) slots: Box<[Option<Slot>]>,
@@ -52,12 +96,19 @@ impl Map {
     pub(super) fn place(&self, key: &str) -> Option<Place> {
         let slot = if self.slots.len() > 1 { usize::from(slot(key.as_bytes())) } else { 0 };
         let Slot { node, since } = (*self.slots.get(slot)?)?;
-        Some(Place { node: Arc::clone(self.nodes.get(usize::from(node))?), since })
+        Some(Place { node: Arc::clone(self.nodes.get(usize::from(node))?), since, asked: self.asked? })
     }
 
-    /// The node with that address.
+    /// The node with that address, as servers write it: IPv6 without brackets.
     pub(super) fn node_at(&self, address: &str) -> Option<&Arc<Node>> {
-        self.nodes.iter().find(|node| node.address.to_string() == address)
+        let (host, port) = address.rsplit_once(':')?;
+        let (host, port): (_, u16) = (host.trim_start_matches('[').trim_end_matches(']'), port.parse().ok()?);
+        self.nodes.iter().find(|node| node.address.port == port && node.address.host == host)
+    }
+
+    /// From when on all of it can be vouched for.
+    pub(super) fn latest(&self) -> Option<UnixTime> {
+        self.slots.iter().flatten().map(|slot| slot.since).max()
     }
 
     /// Whether every key has a place.

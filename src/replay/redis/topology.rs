@@ -1,4 +1,5 @@
-//! Who the masters are: asked anew at every survey, and believed only when more than half agree.
+//! Who the masters are: asked anew at every survey, and believed only when more than half of the Sentinels agree, or more
+//! than half of a cluster's masters answer.
 //!
 //! A master that was cut off, or stood still while another took its place, believes itself to be one for a while. Who
 //! listened to it alone would spend proofs in a memory that nobody shares any more.
@@ -49,6 +50,11 @@ impl Directory {
             links: HashMap::new(),
             runtime,
         }
+    }
+
+    /// Whether there is nobody who could take a master's place under another address.
+    pub(super) const fn is_single(&self) -> bool {
+        matches!(self.topology, Topology::Single)
     }
 
     /// How many slots the store has.

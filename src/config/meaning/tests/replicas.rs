@@ -84,6 +84,7 @@ fn nonces_are_checked() {
         ("secret_file: empty", "dpop.nonce.secret_file", "found an empty file"),
         ("secret_file: [secret, short]", "dpop.nonce.secret_file[1]", "at least 32 bytes, found 31"),
         ("secret_file: []", "dpop.nonce.secret_file", "empty: no nonce could be made"),
+        ("secret_file: [secret, other, secret]", "dpop.nonce.secret_file", "expected different secrets"),
         ("secret_file: 5", "dpop.nonce.secret_file", "a file, or a list of files"),
         ("secret_file: secret, lifetime: 29s", "dpop.nonce.lifetime", "at least 30s"),
         ("secret_file: secret, lifetime: 2h", "dpop.nonce.lifetime", "at most 1h"),
@@ -136,6 +137,11 @@ fn a_store_is_checked() {
         ("urls: ['redis://a?x=1']", "replay.redis.urls[0]", "redis://127.0.0.1:6379"),
         ("urls: ['redis://a/x']", "replay.redis.urls[0]", "the number of a database"),
         ("urls: ['redis://a', 'redis://b']", "replay.redis.urls", "expected one server, found several"),
+        ("urls: ['redis://a:0']", "replay.redis.urls[0]", "a port that somebody can listen on"),
+        ("urls: ['redis://a/1#2']", "replay.redis.urls[0]", "redis://127.0.0.1:6379"),
+        ("urls: ['redis://a', 'redis://a:6379'], cluster: true", "replay.redis.urls", "each server once"),
+        ("urls: 'redis://a'", "replay.redis.urls", "a list"),
+        ("urls: ['redis://a', 'redis://b'], sentinel: mymaster", "replay.redis.sentinel", "a mapping"),
         ("urls: ['redis://a/1'], cluster: true", "replay.redis.urls", "no databases but 0"),
         ("urls: ['redis://a/1', 'redis://b'], sentinel: { master: m }", "replay.redis.urls", "one database"),
         ("urls: ['redis://a', 'rediss://b'], cluster: true", "replay.redis.urls", "everywhere or nowhere"),
@@ -154,12 +160,60 @@ fn a_store_is_checked() {
         ("urls: ['rediss://a'], key_file: secret", "replay.redis.key_file", "`certificate_file` belongs to it"),
     ]);
     // Neither the password nor the URL that holds it is repeated.
-    let text = changed("top", "replay: { store: redis, redis: { urls: ['redis://u:sesame@a'] } }");
-    let report = read(&text).unwrap_err();
-    let told: Vec<&str> = errors(&report).iter().map(|finding| finding.message()).collect();
-    assert!(told.len() == 1 && told[0].contains("fields of their own"), "{told:?}");
-    assert!(!told[0].contains("sesame") && !report.render(false).contains("sesame"), "{}", report.render(false));
+    let long = "sesame".repeat(11);
+    for urls in [
+        "['redis://u:sesame@a']",
+        &format!("['redis://u:{long}@a']"),
+        "['redis://u:se/sesame@a']",
+        "['redis://u:sesame\"@a']",
+        "'redis://u:sesame@a'",
+        "[u:sesame@a]",
+        "['redis://u:sesame@a']]",
+        "['redis://a'], password: sesame",
+    ] {
+        let report =
+            read(&changed("top", &format!("replay: {{ store: redis, redis: {{ urls: {urls} }} }}"))).unwrap_err();
+        let told: String = errors(&report).iter().map(|finding| finding.message()).collect();
+        assert!(!told.contains("sesame") && !report.render(false).contains("sesame"), "{}", report.render(false));
+    }
+    let report =
+        read(&changed("top", "replay: { store: redis, redis: { urls: ['redis://u:sesame@a'] } }")).unwrap_err();
+    let [only] = errors(&report)[..] else { panic!("{report}") };
+    assert!(only.message().contains("fields of their own"), "{report}");
     assert!(report.render(false).contains("redis://********@a"), "{}", report.render(false));
+}
+
+#[test]
+fn a_password_in_the_clear_and_too_few_sentinels_are_told() {
+    let told = |redis: &str| -> Vec<String> {
+        let (_, warnings) = meant(&format!("replay: {{ store: redis, redis: {{ {redis} }} }}"));
+        warnings.findings().iter().map(|finding| finding.to_string()).collect()
+    };
+    let password = "password_file: password";
+    assert!(told(&format!("urls: ['redis://10.0.0.7'], {password}"))[0].contains("crosses the network in the clear"));
+    assert!(told(&format!("urls: ['rediss://10.0.0.7'], {password}")).is_empty());
+    assert!(told(&format!("urls: ['redis://127.0.0.1'], {password}")).is_empty());
+    assert!(
+        told("urls: ['redis://a', 'redis://b'], sentinel: { master: m }")[0].contains("fewer than three Sentinels")
+    );
+    // Nobody proves anything: there is nothing to share.
+    let open = VALID.replace("    # route", "    access: { mode: public }") + "replicas: 3\n";
+    assert!(read(&open).unwrap().1.is_empty());
+}
+
+/// What the example shows as a comment is complete, and is what is meant without it.
+#[test]
+fn the_example_of_a_store_has_the_defaults() {
+    let example = include_str!("../../../../config.example.yaml");
+    let block: Vec<&str> = example
+        .lines()
+        .skip_while(|line| !line.starts_with("  # redis:"))
+        .map_while(|line| line.strip_prefix("  # "))
+        .collect();
+    let shown =
+        store(&block[1..].iter().map(|line| line.split(" #").next().unwrap().trim()).collect::<Vec<_>>().join(", "));
+    let meant = RedisSettings::single(Address { host: "127.0.0.1".to_owned(), port: 6379 });
+    assert_eq!(format!("{shown:?}"), format!("{meant:?}"));
 }
 
 #[test]
