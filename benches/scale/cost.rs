@@ -84,8 +84,8 @@ async fn footprint() {
             .await;
     let used = async || info(redis.port, "memory", "used_memory").await.parse::<u64>().unwrap();
     let before = used().await;
-    // The time of one proof: 60 s, 30 s, and 6 s for clocks.
-    const LIVE: u64 = 96_000;
+    // The time of one proof: 60 s, 30 s, and 3 s for clocks.
+    const LIVE: u64 = 93_000;
     row("to fill one", &log, 64, LIVE, None).await;
     let (after, count) = (used().await, keys(redis.port).await);
     println!(

@@ -19,7 +19,7 @@ use crate::{gateway, proof};
 const GATEWAYS: usize = 4;
 /// Good requests a second.
 const RATE: u64 = 1000;
-const RUN: Duration = Duration::from_secs(8);
+const RUN: Duration = Duration::from_secs(14);
 /// When the fault begins, and when it ends.
 const FAULT: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(5)];
 
@@ -51,7 +51,7 @@ struct Counts {
 
 pub async fn measure() {
     println!(
-        "\n{GATEWAYS} gateways, {RATE} requests/s, each copied to another gateway within 2 s; the fault lasts from second 2 to 5 of 8.\n"
+        "\n{GATEWAYS} gateways, {RATE} requests/s, each copied to another gateway within 2 s; the fault lasts from second 2 to 5 of 14.\n"
     );
     println!(
         "| fault | on_failure | good requests | passed | only at the second attempt | refused | copies | copies passed |"
@@ -88,16 +88,14 @@ pub async fn measure() {
 async fn run(fault: Fault, on_failure: OnFailure) -> Arc<Counts> {
     let mut redis = Redis::start().await;
     let mut watched = if fault == Fault::Failover { Some(Watched::start().await) } else { None };
-    let (mut ways, mut logs) = (Vec::new(), Vec::new());
-    for _ in 0..GATEWAYS {
-        let way = Way::to(redis.port);
-        let settings = match &watched {
+    let ways: Vec<Way> = (0..GATEWAYS).map(|_| Way::to(redis.port)).collect();
+    let starting = ways.iter().map(|way| {
+        gateway(Some(match &watched {
             Some(watched) => RedisSettings { timeout: RedisSettings::TIMEOUT, on_failure, ..watched.settings() },
             None => RedisSettings { on_failure, ..RedisSettings::single(address(way.port)) },
-        };
-        logs.push(gateway(Some(settings)).await);
-        ways.push(way);
-    }
+        }))
+    });
+    let logs = futures_util::future::join_all(starting).await;
     let counts = Arc::new(Counts::default());
     let traffic = tokio::spawn(traffic(logs, Arc::clone(&counts), on_failure == OnFailure::Nonce));
     tokio::time::sleep(FAULT[0]).await;

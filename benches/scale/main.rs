@@ -44,7 +44,7 @@ async fn gateway(store: Option<RedisSettings>) -> Arc<ReplayLog> {
     let running = Arc::clone(&log);
     tokio::spawn(async move { running.run(vec![Handle::current()]).await });
     if shared {
-        eventually("the store is reached", async || log.store().unwrap().trouble.is_none().then_some(())).await;
+        eventually("the store is vouched for", async || log.store().unwrap().ready.then_some(())).await;
     }
     // What clients sign in this second may have been signed before.
     tokio::time::sleep(Duration::from_millis(1100)).await;

@@ -274,3 +274,17 @@ async fn neg_291_a_proof_from_before_the_start() {
     world.refuses(Reason::ProofBeforeStart, &shot).await;
     world.passes_over(Http::One, &world.good().proof_claim("iat", json!(started + 1))).await;
 }
+
+/// A host's clock that is set by hand or by a synchronization that comes late.
+#[tokio::test]
+async fn a_clock_that_is_set_is_counted() {
+    const JUMPS: &str = "keybound_clock_jumps_total";
+    let world = world().await;
+    world.server.gateway().tidy();
+    let before = world.metric(JUMPS);
+    world.set_clock(world.now() + 3600);
+    // The gateway does this once a second by itself.
+    world.server.gateway().tidy();
+    assert!(world.metric(JUMPS) > before, "{}", world.metrics());
+    assert_eq!(world.good().send(Http::One).await.status, 200);
+}
