@@ -11,9 +11,12 @@
 mod cost;
 mod faults;
 mod network;
-#[path = "../../tests/replicas/servers.rs"]
+#[path = "../../tests/shared/servers.rs"]
 #[allow(dead_code, reason = "shared with tests, which use the rest")]
 mod servers;
+#[path = "../../tests/shared/waiting.rs"]
+#[allow(dead_code, reason = "shared with other tests, which use the rest")]
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +27,7 @@ use keybound::replay::{MemorySettings, RedisSettings, ReplayLog, ReplaySettings,
 use keybound::time::UnixTime;
 use keybound::verify::{ProofRules, ReplayKey, Thumbprint};
 use tokio::runtime::Handle;
-
-const PATIENCE: Duration = Duration::from_secs(60);
+use waiting::eventually;
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -65,17 +67,4 @@ fn proof(number: u64, nonce: Option<UnixTime>) -> SimulatedProof {
         nonce,
         accepted_until: issued_at + rules.lifetime + rules.clock_skew,
     }
-}
-
-/// Waits for something that is bound to happen soon and that nobody announces.
-async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
-    let wait = async {
-        loop {
-            if let Some(found) = check().await {
-                return found;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
 }

@@ -6,30 +6,20 @@
 #![allow(clippy::pedantic, missing_docs, reason = "pedantry is for what ships")]
 
 mod nonces;
-#[path = "../replicas/servers.rs"]
+#[path = "../shared/servers.rs"]
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod servers;
 mod stage;
+#[path = "../shared/waiting.rs"]
+#[allow(dead_code, reason = "shared with other tests, which use the rest")]
+mod waiting;
 
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::Value;
 
 use stage::{AUDIENCE, Api, AuthorizationServer, Certificates, Gateway, Running, node, program, repository};
-
-/// Waits for something that is bound to happen soon and that nobody announces.
-async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
-    let wait = async {
-        loop {
-            if let Some(found) = check().await {
-                return found;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(stage::PATIENCE, wait).await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
-}
+use waiting::eventually;
 
 /// What a call of a script should come to.
 struct Call {

@@ -11,31 +11,13 @@ mod fleet;
 mod network;
 mod once;
 mod outages;
+#[path = "../shared/servers.rs"]
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod servers;
 #[path = "../conformance/support/mod.rs"]
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod support;
+#[path = "../shared/waiting.rs"]
+mod waiting;
 
-use std::time::Duration;
-
-/// Nothing here takes longer, however busy the machine is.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Waits for something that is bound to happen soon and that nobody announces.
-async fn eventually<T>(what: &str, mut check: impl AsyncFnMut() -> Option<T>) -> T {
-    let wait = async {
-        loop {
-            if let Some(found) = check().await {
-                return found;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
-}
-
-/// Waits for something that must happen.
-async fn in_time<T>(what: &str, happens: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, happens).await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
-}
+use waiting::{PATIENCE, eventually, in_time};
