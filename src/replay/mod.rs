@@ -5,9 +5,9 @@
 //! [`Spent`], the evidence that this very proof was not spent before. Never: an eviction of an entry whose
 //! proof could still be accepted; a log that is full refuses.
 //!
-//! `log` is what a gateway asks. `memory` is the part in this process, with all that is above it in the alphabet's
-//! order of its size: `shard`, `table`, `bucket`, `tally`, `grid`, `digest`. `shared` asks the store of all replicas
-//! after it, and decides what an outage means; `redis` is that store.
+//! `log` is what a gateway asks. `memory` is the part in this process, of `shard`, `bucket`, `table`, `tally`, `grid` and
+//! `digest`. `shared` asks the store of all replicas after it and decides what an outage means, which `health` tells;
+//! `redis` is that store.
 
 mod bucket;
 mod digest;

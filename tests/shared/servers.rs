@@ -239,18 +239,17 @@ impl Watched {
             ..RedisSettings::single(self.servers[0].address())
         })
     }
+}
 
-    /// Waits until the Sentinels have made this one the master.
-    pub async fn promotes(&self, server: usize) {
-        let port = self.servers[server].port;
-        for sentinel in &self.sentinels {
-            eventually("the Sentinels name another master", async || {
-                let named: (String, u16) =
-                    ask(sentinel.port, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER]).await.ok()?;
-                (named.1 == port).then_some(())
-            })
-            .await;
-        }
+/// Waits until the Sentinels have made this one the master.
+pub async fn promotes(sentinels: &[Redis], port: u16) {
+    for sentinel in sentinels {
+        eventually("the Sentinels name another master", async || {
+            let named: (String, u16) =
+                ask(sentinel.port, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER]).await.ok()?;
+            (named.1 == port).then_some(())
+        })
+        .await;
     }
 }
 
@@ -316,14 +315,6 @@ impl Cluster {
         .await;
     }
 
-    pub async fn becomes_master(&self, node: usize) {
-        let port = self.nodes[node].port;
-        eventually("the replica takes over", async || {
-            (info(port, "replication", "role").await == "master").then_some(())
-        })
-        .await;
-    }
-
     pub fn settings(&self) -> RedisSettings {
         patient(RedisSettings {
             servers: self.nodes[..2].iter().map(Redis::address).collect(),
@@ -331,6 +322,12 @@ impl Cluster {
             ..RedisSettings::single(self.nodes[0].address())
         })
     }
+}
+
+/// Waits until a replica has taken over.
+pub async fn becomes_master(port: u16) {
+    eventually("the replica takes over", async || (info(port, "replication", "role").await == "master").then_some(()))
+        .await;
 }
 
 async fn bus_port(node: &Redis) -> String {
