@@ -83,7 +83,15 @@ async fn never_two(fleet: &Fleet, mut breaks: impl FnMut(), heals: impl AsyncFnO
         volley(&mut lines, proof).await;
     }
     assert_eq!(fleet.upstream.count(), seen, "what was tried before passes nowhere after");
-    assert_eq!(passed(&volley(&mut lines, &fleet.proof()).await), 1);
+    // A part of a cluster may be vouched for later than the rest.
+    let mut row = 0;
+    eventually("each of ten proofs in a row passes once", async || {
+        let passed = passed(&volley(&mut lines, &fleet.proof()).await);
+        assert!(passed <= 1, "{passed}");
+        row = if passed == 1 { row + 1 } else { 0 };
+        (row == 10).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
