@@ -133,6 +133,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn nobody_goes_by_an_old_answer_or_by_another_clock() {
+        const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
+        let asked = |steady_ago: Duration, wall_ago: Duration| {
+            let steady = Instant::now().checked_sub(steady_ago).expect("the machine runs for longer");
+            Asked { steady, wall: NOW - wall_ago }.check_lease(NOW)
+        };
+        let (second, moment) = (Duration::from_secs(1), Duration::from_millis(200));
+        assert!(asked(Duration::ZERO, Duration::ZERO).is_ok());
+        assert!(asked(second, second).is_ok());
+        assert!(asked(second, second + second - moment).is_ok());
+        assert!(matches!(asked(LEASE + moment, LEASE + moment), Err(Failure::Outdated(_))));
+        // Set back, and set forward.
+        assert!(matches!(asked(second + moment, Duration::ZERO), Err(Failure::ClockSet(by)) if by < -1.0));
+        assert!(matches!(asked(Duration::ZERO, second + moment), Err(Failure::ClockSet(by)) if by > 1.0));
+    }
+
+    #[test]
     fn slots_are_those_of_redis() {
         // As `CLUSTER KEYSLOT` of Redis 7.0 says.
         for (key, expected) in [("123456789", 0x31C3), ("foo", 12_182), ("bar", 5_061), ("", 0)] {
