@@ -159,7 +159,7 @@ impl Gateway {
     }
 
     /// Whether requests should be sent here: every issuer's keys were loaded once, the replay log's restart fence
-    /// lies in the past, its store was reached once, and nobody announced the end.
+    /// lies in the past, its store is vouched for, and nobody announced the end.
     pub fn readiness(&self) -> Readiness {
         let mut missing = Vec::new();
         if self.draining.load(Ordering::SeqCst) {

@@ -240,3 +240,47 @@ impl fmt::Debug for SharedLog {
         f.debug_struct("SharedLog").field("settings", self.store.settings()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::replay::Address;
+    use crate::verify::ReplayKey;
+
+    const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
+
+    fn proof(nonce: Option<UnixTime>, accepted_until: UnixTime) -> Facts {
+        Facts { replay_key: ReplayKey([1; 32]), key: [2; 32], issued_at: NOW, nonce, accepted_until }
+    }
+
+    #[track_caller]
+    fn is(outcome: Result<(), Refusal>, reason: Option<Reason>) {
+        assert_eq!(outcome.err().map(|refusal| refusal.reason()), reason);
+    }
+
+    /// The key of a copy that passed elsewhere may have ended while this one waited.
+    #[test]
+    fn an_answer_that_comes_too_late_is_none() {
+        let address = Address { host: "127.0.0.1".to_owned(), port: 1 };
+        let log = SharedLog::new(RedisSettings::single(address), Arc::new(ManualClock::at(NOW)));
+        is(log.heed(Claim::First, &proof(None, NOW)), None);
+        is(log.heed(Claim::First, &proof(None, NOW - Duration::from_millis(1))), Some(Reason::ProofStale));
+        is(log.heed(Claim::Spent, &proof(None, NOW)), Some(Reason::ProofReplayed));
+    }
+
+    #[test]
+    fn an_outage_is_what_was_configured() {
+        let (young, old) = (NOW - OnFailure::NONCE, NOW - OnFailure::NONCE - Duration::from_millis(1));
+        for (policy, nonce, refused) in [
+            (OnFailure::Deny, None, Some(Reason::ReplayUnavailable)),
+            (OnFailure::Deny, Some(young), Some(Reason::ReplayUnavailable)),
+            (OnFailure::Local, None, None),
+            (OnFailure::Nonce, Some(young), None),
+            (OnFailure::Nonce, Some(old), Some(Reason::ProofNonce)),
+            (OnFailure::Nonce, None, Some(Reason::ReplayUnavailable)),
+        ] {
+            is(policy.permit(&proof(nonce, NOW), NOW), refused);
+        }
+    }
+}
