@@ -50,6 +50,10 @@ catalogue! {
     TargetInvalid "target_invalid" Malformed "The request target is malformed or ambiguous.";
     /// `Connection` nominates an end-to-end field that the gateway relies on.
     ConnectionNominates "connection_nominates" Malformed "The Connection field names a field that must not be removed.";
+    /// A field in which a trusted proxy speaks for a client is missing, doubled or malformed.
+    HopMalformed "hop_malformed" Malformed "A field of the proxy in front of this service is malformed.";
+    /// Somebody who is no trusted proxy asks a decision endpoint, or begins a connection that a proxy must announce.
+    HopUntrusted "hop_untrusted" Forbidden "This service is not for direct use.";
     /// CONNECT or TRACE.
     MethodNotServed "method_not_served" MethodNotServed "The method is not served here.";
     /// The authority belongs to another certificate than this connection's.

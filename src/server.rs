@@ -100,12 +100,11 @@ impl Server {
     /// # Errors
     /// [`StartError`]; no socket stays open then.
     pub fn start(mut settings: Settings, clock: Arc<dyn Clock>, log: Option<AccessLog>) -> Result<Self, StartError> {
-        let listeners = std::mem::take(&mut settings.listeners);
-        let bound: Vec<Listener> = listeners.iter().map(Listener::bind).collect::<Result<_, _>>()?;
-        let admin = ListenerSettings { address: settings.admin, public_url: None, tls: None };
-        let admin = Listener::bind(&admin).map_err(StartError::Admin)?;
+        let bound: Vec<Listener> = settings.listeners.iter().map(Listener::bind).collect::<Result<_, _>>()?;
+        let admin = Listener::bind(&ListenerSettings::plain(settings.admin)).map_err(StartError::Admin)?;
         let limits = settings.limits.clone();
         let gateway = Arc::new(Gateway::new(&mut settings, clock, log)?);
+        let listeners = settings.listeners;
         let workers = Workers::start(workers::per_core()).map_err(StartError::Workers)?;
         let mut server = Self {
             gate: Gate::new(limits.clone()),
@@ -145,7 +144,7 @@ impl Server {
 
     fn run_listener(&mut self, listener: Listener, settings: ListenerSettings) {
         tracing::info!(address = %listener.address(), tls = settings.tls.is_some(), "listening");
-        let door = Door::new(Arc::clone(&self.gateway), settings.public_url);
+        let door = Door::new(Arc::clone(&self.gateway), settings.front);
         let events = Arc::new(CountConnections(Arc::clone(self.gateway.metrics())));
         let gate = self.gate.clone();
         let workers = Arc::clone(&self.workers);

@@ -92,7 +92,7 @@ fn the_smallest_useful_file_is_useful() {
     assert!(!tls.only_tls13);
     assert!(matches!(settings.issuers[0].source, KeySource::Discover));
     assert_eq!(settings.proofs.lifetime, Duration::from_mins(1));
-    assert_eq!(settings.routes[0].upstream, 0);
+    assert_eq!(settings.routes[0].upstream, Some(0));
 }
 
 #[test]

@@ -35,7 +35,8 @@ pub fn measure(criterion: &mut Criterion, world: &World) {
 
     let thumbprint = [7; 32];
     let token = world.token(Algorithm::Es256, &json!({ "x5t#S256": base64url::encode(&thumbprint) }));
-    let (request, holder) = (request(&format!("Bearer {token}"), None), peer(Some(ClientCertificate { thumbprint })));
+    let (request, holder) =
+        (request(&format!("Bearer {token}"), None), peer(Some(ClientCertificate { thumbprint, der: None })));
     group.bench_function("mTLS", |b| {
         b.iter_batched(|| read(request.clone(), &holder), pass, AT_ONCE);
     });

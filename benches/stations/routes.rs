@@ -15,7 +15,7 @@ pub fn route(path_prefix: &str) -> Arc<Route> {
         name: "payments".to_owned(),
         matches: Match { hosts: vec![HOST.to_owned()], path_prefix: path_prefix.to_owned(), methods: Vec::new() },
         access: Access::Enforce(Arc::default()),
-        upstream: 0,
+        upstream: Some(0),
         forward: Forwarding::default(),
     })
 }

@@ -9,7 +9,7 @@ use jsonwebtoken::{EncodingKey, Header};
 use keybound::clock::{Clock, ManualClock};
 use keybound::keys::{Issuer, IssuerSettings, Issuers, KeyEvents, KeySource, RefreshResult};
 use keybound::prover::{ProofKey, ProofRequest};
-use keybound::request::{ClientCertificate, Inbound, Peer, RequestId, ServedNames, TlsFacts};
+use keybound::request::{ClientCertificate, Front, Inbound, Peer, RequestId, ServedNames, TlsFacts};
 use keybound::time::UnixTime;
 use keybound::tokens::Tokens;
 use keybound::verify::{AccessToken, Algorithm, IssuerRules, TokenHash};
@@ -124,7 +124,7 @@ pub fn request(authorization: &str, proof: Option<&str>) -> Request<()> {
 }
 
 pub fn read(request: Request<()>, peer: &Arc<Peer>) -> Inbound<()> {
-    Inbound::read(request, Arc::clone(peer), None, RequestId::new(1, 4711)).unwrap()
+    Inbound::read(request, Arc::clone(peer), &Front::default(), RequestId::new(1, 4711)).unwrap()
 }
 
 /// The other end of a TLS connection.

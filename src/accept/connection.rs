@@ -23,6 +23,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::activity::{Activity, Answer, Overdue};
 use super::gate::{Gate, Phase, Place};
+use super::proxy_protocol::Announced;
 use super::settings::Limits;
 use super::stream::{Stream, Transport};
 use super::tls::{ALPN_HTTP2, CurrentTls};
@@ -38,15 +39,16 @@ const LINGER: Duration = Duration::from_secs(2);
 pub(super) struct Door<H> {
     handler: H,
     gate: Gate,
+    announced: Announced,
     tls: Option<CurrentTls>,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
 }
 
 impl<H> Door<H> {
-    pub(super) fn new(handler: H, gate: Gate, tls: Option<CurrentTls>) -> Self {
+    pub(super) fn new(handler: H, gate: Gate, announced: Announced, tls: Option<CurrentTls>) -> Self {
         let (http1, http2) = (http1_rules(gate.limits()), http2_rules(gate.limits()));
-        Self { handler, gate, tls, http1, http2 }
+        Self { handler, gate, announced, tls, http1, http2 }
     }
 
     pub(super) const fn gate(&self) -> &Gate {
@@ -91,9 +93,15 @@ fn http2_rules(limits: &Limits) -> http2::Builder<TokioExecutor> {
 }
 
 /// Serves one client until it leaves, a deadline passes or the gate closes.
-pub(super) async fn serve<H: Handler>(door: Arc<Door<H>>, socket: TcpStream, address: SocketAddr, place: Place) {
+pub(super) async fn serve<H: Handler>(door: Arc<Door<H>>, mut socket: TcpStream, peer: SocketAddr, place: Place) {
     // Answers are written whole; waiting for more would only delay them. A socket that refuses still works.
     let _ = socket.set_nodelay(true);
+    let address = if door.announced.is_off() {
+        peer
+    } else {
+        let Some(address) = Box::pin(announced(&door, &mut socket, peer, &place)).await else { return };
+        address
+    };
     // What a connection needs only for a time is boxed: most of them rest most of the time.
     let Some((transport, tls, http2)) = Box::pin(establish(&door, socket, address, &place)).await else { return };
     let activity = Activity::new(door.gate.limits());
@@ -116,6 +124,31 @@ pub(super) async fn serve<H: Handler>(door: Arc<Door<H>>, socket: TcpStream, add
         Box::pin(speak_http2(&door, stream, peer, &mut watch, &activity)).await;
     } else {
         speak_http1(&door, stream, &peer, &mut watch, &activity).await;
+    }
+}
+
+/// Who connects, where a proxy announces it.
+async fn announced<H: Handler>(
+    door: &Door<H>,
+    socket: &mut TcpStream,
+    peer: SocketAddr,
+    place: &Place,
+) -> Option<SocketAddr> {
+    let mut phases = door.gate.phases();
+    tokio::select! {
+        biased;
+        client = timeout(door.gate.limits().handshake_timeout, door.announced.client(socket, peer)) => match client {
+            Ok(Ok(address)) => Some(address),
+            Ok(Err(reason)) => {
+                place.events().refused(peer, reason);
+                None
+            }
+            Err(_) => {
+                place.events().refused(peer, Reason::HopMalformed);
+                None
+            }
+        },
+        _ = phases.next() => None,
     }
 }
 

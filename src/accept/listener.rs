@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::connection::{Door, serve};
 use super::gate::{Gate, Place};
+use super::proxy_protocol::Announced;
 use super::settings::ListenerSettings;
 use super::tls::{CurrentTls, TlsError};
 use super::{Events, Handler};
@@ -55,6 +56,7 @@ fn explain(error: &io::Error) -> String {
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
+    announced: Announced,
     tls: Option<CurrentTls>,
 }
 
@@ -76,7 +78,8 @@ impl Listener {
             socket.bind(address)?;
             let socket = socket.listen(BACKLOG)?;
             let address = socket.local_addr()?;
-            Ok(Self { socket, address, tls })
+            let announced = Announced::new(settings.proxy_protocol, settings.front.trusted.clone());
+            Ok(Self { socket, address, announced, tls })
         };
         open().map_err(|cause| BindError::Address { address, cause })
     }
@@ -94,7 +97,7 @@ impl Listener {
     /// Accepts connections and serves them on this runtime until the gate closes. When this resolves, the socket is
     /// closed; connections may still be open, which [`Gate::drained`] waits for.
     pub async fn run<H: Handler>(self, handler: H, events: Arc<dyn Events>, gate: Gate) {
-        let door = Arc::new(Door::new(handler, gate, self.tls.clone()));
+        let door = Arc::new(Door::new(handler, gate, self.announced.clone(), self.tls.clone()));
         let begin = |stream, address, place| {
             tokio::spawn(serve(Arc::clone(&door), stream, address, place));
         };
@@ -103,7 +106,7 @@ impl Listener {
 
     /// The same, but every connection is served by one of the `workers`.
     pub async fn run_on<H: Handler>(self, handler: H, events: Arc<dyn Events>, gate: Gate, workers: Arc<Workers>) {
-        let door = Arc::new(Door::new(handler, gate, self.tls.clone()));
+        let door = Arc::new(Door::new(handler, gate, self.announced.clone(), self.tls.clone()));
         let begin = |stream: TcpStream, address, place| {
             // From this runtime's event queue to the worker's.
             let stream = match stream.into_std() {

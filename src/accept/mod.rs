@@ -12,6 +12,7 @@ mod activity;
 mod connection;
 mod gate;
 mod listener;
+mod proxy_protocol;
 mod settings;
 mod stream;
 #[cfg(test)]
@@ -33,7 +34,7 @@ use crate::request::Peer;
 
 pub use gate::Gate;
 pub use listener::{BindError, Listener};
-pub use settings::{ClientCertificates, Limits, ListenerSettings, TlsSettings};
+pub use settings::{ClientCertificates, Limits, ListenerSettings, ProxyProtocol, TlsSettings};
 
 /// Answers requests. There is no error: whatever happens, the client gets a response.
 pub trait Handler: Send + Sync + 'static {

@@ -5,17 +5,39 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::tls::{ClientTrust, ServerCertificate};
-use crate::request::PublicUrl;
+use crate::request::Front;
 
 /// One place where clients connect.
 #[derive(Debug)]
 pub struct ListenerSettings {
     /// Where to listen; port 0 lets the system pick.
     pub address: SocketAddr,
-    /// Scheme and authority that clients see, if other than the listener's scheme and the request's host.
-    pub public_url: Option<PublicUrl>,
+    /// How it is seen from outside, and who may speak for clients.
+    pub front: Front,
+    /// Whether trusted proxies announce each connection.
+    pub proxy_protocol: ProxyProtocol,
     /// Absent: plain HTTP.
     pub tls: Option<TlsSettings>,
+}
+
+impl ListenerSettings {
+    /// A listener that clients connect to directly, in plain HTTP.
+    pub fn plain(address: SocketAddr) -> Self {
+        Self { address, front: Front::default(), proxy_protocol: ProxyProtocol::Off, tls: None }
+    }
+}
+
+/// Whether connections begin with a header that names the client (HAProxy's PROXY protocol, versions 1 and 2). It is
+/// believed of trusted proxies alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ProxyProtocol {
+    /// No.
+    #[default]
+    Off,
+    /// Those of trusted proxies may.
+    Optional,
+    /// All do, and only trusted proxies may connect.
+    Required,
 }
 
 /// How a listener speaks TLS.
@@ -27,6 +49,8 @@ pub struct TlsSettings {
     pub only_tls13: bool,
     /// Whether clients are asked for a certificate.
     pub client_certificates: ClientCertificates,
+    /// Keeps the certificate itself and not only its thumbprint, for upstreams that want to see it.
+    pub keep_certificates: bool,
 }
 
 /// Whether clients are asked for a certificate, and which ones pass the handshake.

@@ -47,6 +47,7 @@ impl Admin {
                 Readiness::NotReady(missing) => text(StatusCode::SERVICE_UNAVAILABLE, lines("not ready", &missing)),
             },
             "/metrics" => self.metrics(),
+            "/observed" => json(&self.gateway.observations().report()),
             _ => text(StatusCode::NOT_FOUND, format!("nothing here\n{INDEX}")),
         }
     }
@@ -71,8 +72,7 @@ impl Admin {
     }
 }
 
-const INDEX: &str =
-    "keybound admin\n\n/metrics  for Prometheus\n/healthz  the process lives\n/readyz   requests may be sent here\n";
+const INDEX: &str = "keybound admin\n\n/metrics  for Prometheus\n/healthz  the process lives\n/readyz   requests may be sent here\n/observed who would be refused on routes that observe\n";
 
 fn lines(first: &str, rest: &[String]) -> String {
     let mut text = format!("{first}\n");
@@ -89,6 +89,12 @@ fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn json(value: &serde_json::Value) -> Response<Full<Bytes>> {
+    let mut response = text(StatusCode::OK, format!("{value:#}\n"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 

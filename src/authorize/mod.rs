@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::refusal::{Reason, Refusal};
-use crate::replay::ReplayLog;
+use crate::replay::{Question, ReplayLog};
 use crate::request::{Credentials, Inbound};
 use crate::routes::{Access, Policy, Route};
 use crate::time::UnixTime;
@@ -57,9 +57,8 @@ impl<B> Presented<B> {
     /// What [`Inbound::take_credentials`] refuses. A public route has no credentials to present:
     /// [`Reason::CredentialsMissing`].
     pub fn new(mut inbound: Inbound<B>, route: Arc<Route>) -> Stage<Self, B> {
-        let policy = match &route.access {
-            Access::Enforce(policy) => Arc::clone(policy),
-            Access::Public => return Err(Refused::boxed(Reason::CredentialsMissing.into(), inbound, Some(route))),
+        let Some(policy) = route.access.policy().map(Arc::clone) else {
+            return Err(Refused::boxed(Reason::CredentialsMissing.into(), inbound, Some(route)));
         };
         match inbound.take_credentials() {
             Ok(credentials) => {
@@ -122,7 +121,7 @@ impl<B> Verified<B> {
         let shown = Presentation {
             scheme: presented.credentials.scheme(),
             proof: presented.credentials.proof(),
-            certificate: presented.inbound.peer().certificate(),
+            certificate: presented.inbound.certificate(),
             method: presented.inbound.request().method(),
             target: presented.inbound.target(),
         };
@@ -152,12 +151,37 @@ impl<B> Bound<B> {
     /// [`Reason::ProofBeforeStart`], [`Reason::ProofNonce`], [`Reason::ProofReplayed`], [`Reason::ReplayFull`],
     /// [`Reason::ReplayKeyQuota`], [`Reason::ReplayUnavailable`].
     pub async fn spend(self, log: &ReplayLog, now: UnixTime) -> Stage<Fresh<B>, B> {
+        self.spend_for(log, None, now).await
+    }
+
+    /// Spends the proof for a question of a trusted proxy. Whether the proxy asks again about the very request that the
+    /// proof was spent for, only `question` can tell.
+    ///
+    /// # Errors
+    /// Those of [`Self::spend`].
+    pub async fn spend_for(
+        self,
+        log: &ReplayLog,
+        question: Option<&Question<'_>>,
+        now: UnixTime,
+    ) -> Stage<Fresh<B>, B> {
         let spent = match self.possession.proof() {
             None => Ok(()),
-            Some(proof) => log.spend(proof, now).await.and_then(|spent| {
-                // Cannot differ; a receipt for another proof would still be worth nothing.
-                if spent.is_of(proof) { Ok(()) } else { Err(Reason::ProofReplayed.into()) }
-            }),
+            Some(proof) => match log.spend(proof, now).await {
+                Ok(spent) if spent.is_of(proof) => {
+                    if let Some(question) = question {
+                        question.answered(&spent, now);
+                    }
+                    Ok(())
+                }
+                // Cannot be; a receipt for another proof would be worth nothing.
+                Ok(_) => Err(Reason::ProofReplayed.into()),
+                Err(refusal) if refusal.reason() == Reason::ProofReplayed => match question {
+                    Some(question) if question.was_answered(proof, now) => Ok(()),
+                    Some(_) | None => Err(refusal),
+                },
+                Err(refusal) => Err(refusal),
+            },
         };
         match spent {
             Ok(()) => Ok(Fresh(self)),
@@ -246,6 +270,21 @@ impl<B> Authorized<B> {
         }
     }
 
+    /// Lets a request pass that was refused on a route which only observes: as it came, with its `Authorization`, and
+    /// with nothing proven. Gives the refusal back beside it.
+    ///
+    /// # Errors
+    /// The refusal stands on every other route.
+    pub fn observe(refused: Refused<B>) -> Stage<(Self, Refusal), B> {
+        match refused {
+            Refused { refusal, mut inbound, route: Some(route) } if matches!(route.access, Access::Observe(_)) => {
+                inbound.return_authorization();
+                Ok((Self { inbound, route, grant: None }, refusal))
+            }
+            refused => Err(Box::new(refused)),
+        }
+    }
+
     /// The request.
     pub const fn inbound(&self) -> &Inbound<B> {
         &self.inbound
@@ -256,7 +295,7 @@ impl<B> Authorized<B> {
         &self.route
     }
 
-    /// What was granted; `None` on a public route.
+    /// What was granted; `None` on a public route, and where only observing let the request pass.
     pub const fn grant(&self) -> Option<&Grant> {
         self.grant.as_ref()
     }

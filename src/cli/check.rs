@@ -48,8 +48,8 @@ fn summary(settings: &Settings) -> String {
     }
     let _ = writeln!(text, "  replay    {}", remembered(settings));
     for route in &settings.routes {
-        let upstream = settings.upstreams.get(route.upstream);
-        let to = upstream.map_or_else(String::new, |to| format!("{}://{}", to.scheme, to.authority));
+        let upstream = route.upstream.and_then(|index| settings.upstreams.get(index));
+        let to = upstream.map_or_else(|| "a verdict".to_owned(), |to| format!("{}://{}", to.scheme, to.authority));
         let _ = writeln!(text, "  route     {} -> {to}, {}", covered(route), demanded(&route.access));
     }
     text
@@ -57,12 +57,18 @@ fn summary(settings: &Settings) -> String {
 
 fn listening(listener: &ListenerSettings) -> String {
     let address = listener.address;
-    match listener.tls.as_ref().map(|tls| &tls.client_certificates) {
+    let text = match listener.tls.as_ref().map(|tls| &tls.client_certificates) {
         None => format!("http://{address}"),
         Some(ClientCertificates::Off) => format!("https://{address}"),
         Some(ClientCertificates::Request(_)) => format!("https://{address}, client certificates requested"),
         Some(ClientCertificates::Require(_)) => format!("https://{address}, client certificates required"),
-    }
+    };
+    let front = &listener.front;
+    let decides = if front.asks.is_some() { ", answers with verdicts" } else { "" };
+    let proxies: Vec<String> = front.trusted.iter().map(ToString::to_string).collect();
+    let proxies = if proxies.is_empty() { String::new() } else { format!(", behind {}", proxies.join(", ")) };
+    let field = front.certificate.as_ref().map(|field| format!(", certificates in {}", field.name()));
+    format!("{text}{decides}{proxies}{}", field.unwrap_or_default())
 }
 
 /// Where spent proofs are, and what else makes a proof fresh.
@@ -97,9 +103,10 @@ fn covered(route: &Route) -> String {
 }
 
 fn demanded(access: &Access) -> String {
-    let policy = match access {
+    let (policy, observed) = match access {
         Access::Public => return "public".to_owned(),
-        Access::Enforce(policy) => policy,
+        Access::Enforce(policy) => (policy, ""),
+        Access::Observe(policy) => (policy, "observed: refuses nothing, would want "),
     };
     let kinds = [
         (policy.accepted.dpop, "dpop"),
@@ -107,5 +114,5 @@ fn demanded(access: &Access) -> String {
         (policy.accepted.unbound, "unbound tokens as well"),
     ];
     let kinds = kinds.iter().filter_map(|(accepted, name)| accepted.then_some(*name));
-    kinds.collect::<Vec<_>>().join(" or ")
+    format!("{observed}{}", kinds.collect::<Vec<_>>().join(" or "))
 }

@@ -83,9 +83,18 @@ written! {
         mode: Field<ListenerMode>,
         public_url: Nullable<String>,
         tls: Nullable<ListenerTls>,
-        trusted_proxies: List<Node>,
+        trusted_proxies: List<String>,
         proxy_protocol: Field<ProxyProtocol>,
-        client_certificate_header: Nullable<Node>,
+        forwarded_headers: Field<ForwardedHeaders>,
+        client_certificate_header: Nullable<CertificateHeader>,
+        original_request: Field<OriginalRequest>,
+        request_id_header: Nullable<String>,
+    }
+
+    /// A field of a product's own that holds a client's certificate.
+    CertificateField {
+        name: Field<String>,
+        encoding: Field<CertificateEncoding>,
     }
 
     /// How a listener speaks TLS.
@@ -237,6 +246,7 @@ written! {
         strip_prefix: Nullable<String>,
         claims: Field<Named<String>>,
         headers: Field<Named<String>>,
+        client_certificate: Field<CertificateForward>,
     }
 
     /// Bounds on connections and requests.
@@ -274,6 +284,14 @@ written! {
 words! {
     /// What a listener answers.
     ListenerMode { "proxy" => Proxy, "forward_auth" => ForwardAuth, }
+    /// Which fields of a proxy say who asks, and where.
+    ForwardedHeaders { "off" => Off, "x-forwarded" => XForwarded, "forwarded" => Forwarded, }
+    /// Where a proxy tells the request that it asks about.
+    OriginalRequest { "x-forwarded" => XForwarded, "x-original" => XOriginal, "request" => Request, }
+    /// A field with a certificate that has a name of its own.
+    CertificateName { "client-cert" => ClientCert, "x-forwarded-client-cert" => Xfcc, }
+    /// How a field holds a certificate.
+    CertificateEncoding { "url-pem" => UrlPem, "pem" => Pem, "base64-der" => Base64Der, }
     /// Whether connections begin with a PROXY header.
     ProxyProtocol { "off" => Off, "optional" => Optional, "required" => Required, }
     /// The oldest accepted version.
@@ -294,6 +312,8 @@ words! {
     UnboundTokens { "deny" => Deny, "allow" => Allow, }
     /// What becomes of `Authorization`.
     AuthorizationForward { "bearer" => Bearer, "strip" => Strip, "keep" => Keep, }
+    /// Whether the upstream is shown the client's certificate.
+    CertificateForward { "off" => Off, "client-cert" => ClientCert, }
     /// How a log line looks.
     LogFormat { "json" => Json, "text" => Text, }
     /// The least severe level that is written.
@@ -315,6 +335,27 @@ impl Written for Trust {
             Value::Map(_) => Written::read(node, path, reading).map(Self::Authorities),
             Value::Text(_) => AnyCertificate::read(node, path, reading).map(|AnyCertificate::Any| Self::Any),
             _ => reading.mismatch(node, path, "`any` or a mapping with `ca_file`"),
+        }
+    }
+}
+
+/// Which field of a proxy holds the client's certificate.
+#[derive(Debug)]
+pub enum CertificateHeader {
+    Known(CertificateName),
+    Named(CertificateField),
+}
+
+impl Written for CertificateHeader {
+    fn read(node: &Node, path: &str, reading: &mut Reading<'_>) -> Option<Self> {
+        match &node.value {
+            Value::Map(_) => Written::read(node, path, reading).map(Self::Named),
+            Value::Text(_) => CertificateName::read(node, path, reading).map(Self::Known),
+            _ => reading.mismatch(
+                node,
+                path,
+                "`client-cert`, `x-forwarded-client-cert` or a mapping with `name` and `encoding`",
+            ),
         }
     }
 }

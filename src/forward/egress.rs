@@ -3,6 +3,8 @@
 
 use std::net::IpAddr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Uri;
@@ -17,8 +19,10 @@ use super::upgrade;
 use crate::authorize::{Authorized, Grant};
 use crate::refusal::{Reason, Refusal};
 use crate::request::connection::remove_hop_by_hop;
-use crate::request::{Inbound, Target};
+use crate::request::{ClientCertificate, Inbound, Target};
 use crate::routes::{AuthorizationForward, Forwarding};
+
+const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 
 /// Turns an authorized request into the one that the upstream gets, and takes the client's half of an upgrade out
 /// of it. `own` is what the gateway's routes fill.
@@ -30,6 +34,7 @@ pub fn prepare(
     let (inbound, route, grant) = authorized.into_parts();
     let forwarding = &route.forward;
     let facts = client_facts(&inbound);
+    let certificate = client_certificate(forwarding, inbound.certificate());
     let (mut request, _peer, target, _id) = inbound.into_parts();
     let on_upgrade = websocket.then(|| hyper::upgrade::on(&mut request));
     let (mut parts, body) = request.into_parts();
@@ -42,7 +47,7 @@ pub fn prepare(
     remove_reserved(headers, own);
     // What the route fixes comes first, so that it cannot replace what was proven.
     let proven = grant.iter().flat_map(|grant| identity(forwarding, grant));
-    for (name, value) in forwarding.headers.iter().cloned().chain(proven).chain(facts) {
+    for (name, value) in forwarding.headers.iter().cloned().chain(proven).chain(certificate).chain(facts) {
         headers.insert(name, value);
     }
     if !headers.get(header::HOST).is_some_and(|host| target.is_spelled(host.as_bytes())) {
@@ -58,6 +63,34 @@ pub fn prepare(
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
     Ok((Request::from_parts(parts, RequestBody::new(body, own.clone())), on_upgrade))
+}
+
+/// The fields about the caller that a proxy hands on itself, when it only asked.
+pub fn verdict(authorized: Authorized<Incoming>) -> HeaderMap {
+    let (inbound, route, grant) = authorized.into_parts();
+    let forwarding = &route.forward;
+    let mut headers = HeaderMap::new();
+    let nothing = HeaderValue::from_static("");
+    let names = forwarding.claims.iter().map(|(name, _)| name.clone());
+    headers.extend(names.chain([header::AUTHORIZATION]).map(|name| (name, nothing.clone())));
+    // Whom nobody proved to be anybody passes as it came, if it passes.
+    let as_sent = inbound.request().headers().get(header::AUTHORIZATION).filter(|_| grant.is_none()).cloned();
+    headers.extend(as_sent.map(|value| (header::AUTHORIZATION, value)));
+    headers.extend(forwarding.headers.iter().cloned());
+    for (name, value) in grant.iter().flat_map(|grant| identity(forwarding, grant)) {
+        headers.insert(name, value);
+    }
+    headers
+}
+
+/// RFC 9440 §2.2. The same field of a client was removed.
+fn client_certificate(
+    forwarding: &Forwarding,
+    certificate: Option<&ClientCertificate>,
+) -> Option<(HeaderName, HeaderValue)> {
+    let der = certificate.filter(|_| forwarding.client_certificate)?.der.as_ref()?;
+    let value = HeaderValue::try_from(format!(":{}:", STANDARD.encode(der))).ok()?;
+    Some((CLIENT_CERT, value))
 }
 
 fn remove_reserved(headers: &mut HeaderMap, own: &OwnFields) {
@@ -115,7 +148,7 @@ fn authority_field(target: &Target) -> Result<HeaderValue, Refusal> {
 /// RFC 7239 and its forerunners, and the request's name.
 fn client_facts(inbound: &Inbound<Incoming>) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
     let target = inbound.target();
-    let address = inbound.peer().address.ip();
+    let address = inbound.client();
     let (scheme, authority) = (target.external_scheme(), target.external_authority());
     // One allocation for all of them, written once.
     let mut text = BytesMut::with_capacity(256);

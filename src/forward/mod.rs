@@ -16,7 +16,7 @@ mod upstream;
 use std::fmt;
 use std::sync::Arc;
 
-use http::{Response, header};
+use http::{HeaderMap, Response, header};
 use hyper::body::Incoming;
 
 use crate::authorize::Authorized;
@@ -67,6 +67,13 @@ impl Forwarder {
         self.upstreams.get(index)
     }
 
+    /// What a proxy that asked for a verdict has to know: the fields that the request would have been forwarded with.
+    /// Those that are empty are there too, so that a proxy which copies them overwrites what its client sent under the
+    /// same names. The pass is spent.
+    pub fn verdict(&self, authorized: Authorized<Incoming>) -> HeaderMap {
+        egress::verdict(authorized)
+    }
+
     /// Forwards one request. The pass is spent: whatever the upstream answers, the proof stays used.
     ///
     /// # Errors
@@ -74,7 +81,7 @@ impl Forwarder {
     /// [`Reason::UpstreamProtocol`].
     pub async fn forward(&self, authorized: Authorized<Incoming>) -> Result<Forwarded, Refusal> {
         let unreachable = || Refusal::new(Reason::UpstreamUnreachable);
-        let upstream = self.upstream(authorized.route().upstream).ok_or_else(unreachable)?;
+        let upstream = authorized.route().upstream.and_then(|index| self.upstream(index)).ok_or_else(unreachable)?;
         let wants_upgrade = upgrade::is_websocket(authorized.inbound().request());
         let (mut request, on_upgrade) = egress::prepare(authorized, &self.own, wants_upgrade)?;
         let declared = request.headers().get(header::CONTENT_LENGTH);

@@ -4,6 +4,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use http::HeaderName;
+
 use crate::routes::Route;
 
 /// Fields that no client may send to an upstream, by their letters and digits alone: servers that hand fields to
@@ -104,15 +106,15 @@ fn is_reserved(name: &str, folded: &str) -> bool {
 pub struct OwnFields(Arc<HashSet<String>>);
 
 impl OwnFields {
-    /// Of all routes together.
-    pub fn of<'r>(routes: impl IntoIterator<Item = &'r Route>) -> Self {
+    /// Of all routes together, and the fields in which proxies speak for clients.
+    pub fn of<'r>(routes: impl IntoIterator<Item = &'r Route>, told: impl IntoIterator<Item = HeaderName>) -> Self {
         let names = |route: &'r Route| {
             let claims = route.forward.claims.iter().map(|(name, _)| name);
             claims.chain(route.forward.headers.iter().map(|(name, _)| name))
         };
-        Self(Arc::new(
-            routes.into_iter().flat_map(names).map(|name| Folded::of(name.as_str()).as_str().to_owned()).collect(),
-        ))
+        let folded = |name: &HeaderName| Folded::of(name.as_str()).as_str().to_owned();
+        let told = told.into_iter().map(|name| folded(&name));
+        Self(Arc::new(routes.into_iter().flat_map(names).map(folded).chain(told).collect()))
     }
 
     /// Whether a client may not send this field.

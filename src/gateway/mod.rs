@@ -6,9 +6,11 @@
 
 mod body;
 mod nonce;
+mod observe;
 mod refused;
 mod settings;
 mod state;
+mod verdict;
 
 use std::sync::Arc;
 
@@ -19,9 +21,9 @@ use crate::accept::Handler;
 use crate::authorize::{Authorized, Grant, Presented, Refused, Stage};
 use crate::forward::Forwarded;
 use crate::refusal::Reason;
-use crate::request::{Inbound, Peer, PublicUrl};
+use crate::request::{Front, Inbound, Peer};
 use crate::respond::DPOP_NONCE;
-use crate::routes::{self, Access};
+use crate::routes::{self, Access, Route};
 use crate::telemetry::{Decision, Record};
 
 pub use body::Body;
@@ -34,13 +36,13 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 #[derive(Clone, Debug)]
 pub struct Door {
     gateway: Arc<Gateway>,
-    public_url: Option<Arc<PublicUrl>>,
+    front: Arc<Front>,
 }
 
 impl Door {
-    /// A door whose clients see `public_url`, if it is other than what their requests say.
-    pub fn new(gateway: Arc<Gateway>, public_url: Option<PublicUrl>) -> Self {
-        Self { gateway, public_url: public_url.map(Arc::new) }
+    /// A door that is seen from outside as `front` says.
+    pub fn new(gateway: Arc<Gateway>, front: Front) -> Self {
+        Self { gateway, front: Arc::new(front) }
     }
 }
 
@@ -52,13 +54,15 @@ impl Handler for Door {
         let gateway = &*self.gateway;
         let (id, peer_address) = (gateway.next_id(), peer.address.ip());
         let mut record = Record::open(Arc::clone(&gateway.ledger), id, peer_address, request.method().clone());
-        let inbound = match Inbound::read(request, peer, self.public_url.as_deref(), id) {
+        let inbound = match Inbound::read(request, peer, &self.front, id) {
             Ok(inbound) => inbound,
             Err(unread) => return gateway.refuse_unread(*unread, record),
         };
-        let decision = gateway.decide(inbound, &mut record).await;
+        record.asked(inbound.client(), inbound.request().method());
+        let decision = gateway.decide(inbound, &self.front, &mut record).await;
         record.decided(false);
         match decision {
+            Ok(authorized) if self.front.asks.is_some() => gateway.tell(authorized, record),
             Ok(authorized) => gateway.forward(authorized, record).await,
             Err(refused) => gateway.refuse(*refused, record),
         }
@@ -67,7 +71,12 @@ impl Handler for Door {
 
 impl Gateway {
     /// Every check, in order. The only way to an [`Authorized`].
-    async fn decide(&self, inbound: Inbound<Incoming>, record: &mut Record) -> Stage<Authorized<Incoming>, Incoming> {
+    async fn decide(
+        &self,
+        mut inbound: Inbound<Incoming>,
+        front: &Front,
+        record: &mut Record,
+    ) -> Stage<Authorized<Incoming>, Incoming> {
         record.target(inbound.target().host(), inbound.target().normalized_path());
         // HTTP/1.1 heads are bounded while they are read; HTTP/2 bounds only their bytes.
         if inbound.request().headers().len() > self.limits.headers {
@@ -79,10 +88,32 @@ impl Gateway {
             Err(refusal) => return Err(Refused::boxed(refusal, inbound, None)),
         };
         record.route = Some(index);
-        if matches!(route.access, Access::Public) {
-            record.decision = Decision::Public;
-            return Authorized::open(inbound, route);
+        match route.access {
+            Access::Public => {
+                record.decision = Decision::Public;
+                Authorized::open(inbound, route)
+            }
+            Access::Enforce(_) => self.check(inbound, route, front, record).await,
+            Access::Observe(_) => {
+                inbound.keep_authorization();
+                match self.check(inbound, route, front, record).await {
+                    Ok(authorized) => Ok(authorized),
+                    Err(refused) => self.observe(*refused, record),
+                }
+            }
         }
+    }
+
+    /// Who asks, by what right.
+    async fn check(
+        &self,
+        inbound: Inbound<Incoming>,
+        route: Arc<Route>,
+        front: &Front,
+        record: &mut Record,
+    ) -> Stage<Authorized<Incoming>, Incoming> {
+        let observes = matches!(route.access, Access::Observe(_));
+        let question = self.question(front, &inbound);
         // What was shown.
         let presented = Presented::new(inbound, route)?;
         // Does the token hold?
@@ -91,14 +122,14 @@ impl Gateway {
             Ok(token) => presented.verified(token)?,
             Err(refusal) => return Err(presented.refuse(refusal)),
         };
-        record.verified(verified.token());
+        record.verified(verified.token(), observes);
         // Does the caller possess what the token names?
         let now = self.clock.now();
         let bound = verified.prove(&self.proofs, &self.tokens, now)?;
         record.binding = Some(bound.possession().binding());
         let proof_age = bound.possession().proof().map(|proof| now.seconds_since(proof.issued_at()));
         // Is the proof fresh?
-        let fresh = bound.spend(&self.replay, now).await?;
+        let fresh = bound.spend_for(&self.replay, question.as_ref(), now).await?;
         if let Some(age) = proof_age {
             self.metrics().spent(age);
         }
@@ -116,9 +147,14 @@ impl Gateway {
         let (after, took) = record.returned();
         match forwarded {
             Ok(Forwarded { response, upgraded }) => {
-                self.metrics().upstream_answered(route.upstream, took);
+                if let Some(upstream) = route.upstream {
+                    self.metrics().upstream_answered(upstream, took);
+                }
                 let (mut parts, body) = response.into_parts();
                 clean_response(&mut parts.headers, owns_dpop, upgraded);
+                if route.forward.client_certificate {
+                    hide_certificate(&mut parts.headers);
+                }
                 if let Some(nonce) = nonce_made.and_then(|made| self.next_nonce(made)) {
                     nonce::hand_out(nonce, &mut parts.headers);
                 }
@@ -146,6 +182,18 @@ fn clean_response(headers: &mut http::HeaderMap, owns_dpop: bool, upgraded: bool
         return;
     }
     remove_dpop(headers);
+}
+
+/// RFC 9440 §2.4: an answer that depends on a field which clients do not send depends on nothing that a cache of theirs
+/// can see.
+fn hide_certificate(headers: &mut http::HeaderMap) {
+    let names = |line: &HeaderValue| {
+        let mut names = line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        names.any(|name| name.eq_ignore_ascii_case(b"client-cert") || name.eq_ignore_ascii_case(b"client-cert-chain"))
+    };
+    if headers.get_all(header::VARY).iter().any(names) {
+        headers.insert(header::VARY, HeaderValue::from_static("*"));
+    }
 }
 
 /// Takes DPoP's vocabulary out of a response or its trailers.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Request, Response, Version, header};
+use http::{HeaderValue, Request, Response, Version, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -15,7 +15,7 @@ use crate::authorize::Refused;
 use crate::refusal::{Answer, Blame, Refusal, shown};
 use crate::request::Scheme;
 use crate::respond::{self, Circumstances};
-use crate::routes::{Access, Route};
+use crate::routes::Route;
 use crate::telemetry::{Decision, Record};
 
 /// A refused upload is read and thrown away up to here, so that its client gets to read the answer.
@@ -58,10 +58,7 @@ impl Gateway {
         mut record: Box<Record>,
     ) -> Response<Body> {
         let reason = refusal.reason();
-        let policy = route.and_then(|route| match &route.access {
-            Access::Enforce(policy) => Some(&**policy),
-            Access::Public => None,
-        });
+        let policy = route.and_then(|route| route.access.policy()).map(|policy| &**policy);
         let nonce = (reason.answer().status() == 401).then(|| self.fresh_nonce()).flatten();
         let realm = host.unwrap_or("keybound");
         let circumstances =
@@ -82,8 +79,7 @@ impl Gateway {
         let after = record.elapsed();
         record.answered(parts.status.as_u16(), after);
         parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
-        let head = record.method == Method::HEAD;
-        Response::from_parts(parts, if head { Body::nothing(record) } else { Body::own(text, record) })
+        Response::from_parts(parts, if record.bodiless { Body::nothing(record) } else { Body::own(text, record) })
     }
 }
 

@@ -12,10 +12,10 @@ use crate::accept::Limits;
 use crate::clock::{Clock, ClockWatch};
 use crate::forward::{Forwarder, OwnFields, UpstreamError};
 use crate::keys::{Issuers, KeyEvents, RefreshResult};
-use crate::replay::{ReplayLog, StoreStatus};
-use crate::request::RequestId;
+use crate::replay::{Questions, ReplayLog, StoreStatus};
+use crate::request::{CertificateField, RequestId};
 use crate::routes::Route;
-use crate::telemetry::{AccessLog, Ledger, Metrics, Snapshot, StoreReading};
+use crate::telemetry::{AccessLog, Ledger, Metrics, Observations, Snapshot, StoreReading};
 use crate::time::UnixTime;
 use crate::tokens::Tokens;
 use crate::verify::{Algorithm, ProofRules};
@@ -36,6 +36,8 @@ pub struct Gateway {
     pub(super) limits: Limits,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) questions: Questions,
+    pub(super) observations: Observations,
     started: UnixTime,
     draining: AtomicBool,
     clock_watch: ClockWatch,
@@ -97,7 +99,8 @@ impl Gateway {
             let results = RefreshResult::ALL.iter().map(|result| result.label());
             metrics.expect_refreshes(&issuer.rules().issuer, results);
         }
-        let own = OwnFields::of(routes.iter().map(|route| &**route));
+        let told = settings.listeners.iter().filter_map(|listener| listener.front.certificate.as_ref());
+        let own = OwnFields::of(routes.iter().map(|route| &**route), told.map(CertificateField::name));
         let started = clock.now();
         let mut prefix = [0; 8];
         rand::fill(&mut prefix).map_err(|_| GatewayError::Random)?;
@@ -110,6 +113,8 @@ impl Gateway {
             proofs: settings.proofs.clone(),
             forwarder: Forwarder::new(upstreams, own, settings.limits.body_bytes)?,
             limits: settings.limits.clone(),
+            questions: Questions::default(),
+            observations: Observations::default(),
             ledger: Arc::new(Ledger { metrics, clock: Arc::clone(&clock), log }),
             clock,
             started,
@@ -151,6 +156,11 @@ impl Gateway {
     /// The present moment, by the gateway's clock.
     pub fn now(&self) -> UnixTime {
         self.clock.now()
+    }
+
+    /// Who would be refused on routes that only observe, and why.
+    pub const fn observations(&self) -> &Observations {
+        &self.observations
     }
 
     /// Announces the end: not ready from now on.

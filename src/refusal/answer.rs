@@ -6,6 +6,8 @@
 pub enum Answer {
     /// 400 without challenge: malformed HTTP, host or target.
     Malformed,
+    /// 403 without challenge: no credential would help.
+    Forbidden,
     /// 404: no route matches.
     NoRoute,
     /// 405: a method that a gateway does not serve (CONNECT, TRACE).
@@ -57,7 +59,7 @@ impl Answer {
             | Self::InvalidProof
             | Self::UseNonce
             | Self::InsufficientAuthentication => 401,
-            Self::InsufficientScope => 403,
+            Self::Forbidden | Self::InsufficientScope => 403,
             Self::NoRoute => 404,
             Self::MethodNotServed => 405,
             Self::RequestTimeout => 408,
@@ -81,6 +83,7 @@ impl Answer {
             Self::InsufficientScope => Some("insufficient_scope"),
             Self::InsufficientAuthentication => Some("insufficient_user_authentication"),
             Self::Malformed
+            | Self::Forbidden
             | Self::NoRoute
             | Self::MethodNotServed
             | Self::RequestTimeout
@@ -99,6 +102,7 @@ impl Answer {
     pub const fn blame(self) -> Blame {
         match self {
             Self::Malformed
+            | Self::Forbidden
             | Self::NoRoute
             | Self::MethodNotServed
             | Self::RequestTimeout

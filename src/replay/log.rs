@@ -29,6 +29,10 @@ impl Spent {
         Self { proof: proof.replay_key }
     }
 
+    pub(super) const fn proof(&self) -> ReplayKey {
+        self.proof
+    }
+
     /// Whether it was this proof.
     pub fn is_of(&self, proof: &Proof) -> bool {
         self.proof == proof.replay_key()

@@ -7,7 +7,7 @@
 //!
 //! `log` is what a gateway asks. `memory` is the part in this process, of `shard`, `bucket`, `table`, `tally`, `grid` and
 //! `digest`. `shared` asks the store of all replicas after it and decides what an outage means, which `health` tells;
-//! `redis` is that store.
+//! `redis` is that store. `question` knows who may ask twice.
 
 mod bucket;
 mod digest;
@@ -16,6 +16,7 @@ mod grid;
 mod health;
 mod log;
 mod memory;
+mod question;
 mod redis;
 mod settings;
 mod shard;
@@ -28,6 +29,7 @@ mod tally;
 pub use health::StoreStatus;
 pub use log::{ReplayLog, Spent};
 pub use memory::MemoryLog;
+pub use question::{Question, Questions};
 pub use redis::{Address, Credentials, RedisSettings, Topology};
 pub use settings::{MemorySettings, ReplaySettings};
 pub use shared::OnFailure;

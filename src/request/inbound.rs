@@ -1,13 +1,14 @@
 //! A request whose target was read, before anyone asked whether it may pass.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::Request;
+use http::{HeaderValue, Method, Request, Version, header};
 
 use super::connection::check_nominations;
 use super::credentials::Taken;
-use super::{Credentials, Peer, PublicUrl, Scheme, Target};
+use super::{ClientCertificate, Credentials, Front, Peer, Scheme, Seen, Shown, Target};
 use crate::refusal::{Reason, Refusal};
 
 /// Names one request in logs, in the answer and at the upstream: who gave the number, in 16 hexadecimal digits, and
@@ -63,32 +64,46 @@ struct Parts<B> {
     target: Target,
     id: RequestId,
     scheme_used: Option<Scheme>,
+    kept: Vec<HeaderValue>,
+    client: IpAddr,
+    shown: Shown,
 }
 
 impl<B> Inbound<B> {
-    /// Reads the target and checks what concerns the message as a whole.
+    /// Reads the target and checks what concerns the message as a whole. At a decision endpoint the request becomes the
+    /// one that is asked about.
     ///
     /// # Errors
     /// The refusal and the request, untouched.
     pub fn read(
-        request: Request<B>,
+        mut request: Request<B>,
         peer: Arc<Peer>,
-        public_url: Option<&PublicUrl>,
+        front: &Front,
         id: RequestId,
     ) -> Result<Self, Box<(Refusal, Request<B>)>> {
-        let target = Target::parse(
-            request.method(),
-            request.uri(),
-            request.version(),
-            request.headers(),
-            peer.scheme(),
-            public_url,
-        )
-        .and_then(|target| check_nominations(request.headers()).map(|()| target))
-        .and_then(|target| serves(&peer, &target).map(|()| target));
-        match target {
-            Ok(target) => Ok(Self(Box::new(Parts { request, peer, target, id, scheme_used: None }))),
+        match look(&request, &peer, front) {
+            Ok(Read { target, method, client, shown }) => {
+                if let Some(method) = method {
+                    *request.method_mut() = method;
+                }
+                let (scheme_used, kept) = (None, Vec::new());
+                Ok(Self(Box::new(Parts { request, peer, target, id, scheme_used, kept, client, shown })))
+            }
             Err(refusal) => Err(Box::new((refusal, request))),
+        }
+    }
+
+    /// Keeps `Authorization` as it came, so that [`Self::return_authorization`] can put it back.
+    pub fn keep_authorization(&mut self) {
+        let Parts { request, kept, .. } = &mut *self.0;
+        *kept = request.headers().get_all(header::AUTHORIZATION).iter().cloned().collect();
+    }
+
+    /// Puts back what [`Self::keep_authorization`] kept.
+    pub fn return_authorization(&mut self) {
+        let Parts { request, kept, .. } = &mut *self.0;
+        for value in kept.drain(..) {
+            request.headers_mut().append(header::AUTHORIZATION, value);
         }
     }
 
@@ -111,6 +126,19 @@ impl<B> Inbound<B> {
         &self.0.peer
     }
 
+    /// Whose address it is that asks: the other end's, or whom it speaks for.
+    pub fn client(&self) -> IpAddr {
+        self.0.client
+    }
+
+    /// The certificate whose possession the client proved, in the handshake with us or with a trusted proxy.
+    pub fn certificate(&self) -> Option<&ClientCertificate> {
+        match &self.0.shown {
+            Shown::InHandshake => self.0.peer.certificate(),
+            Shown::ByProxy(certificate) => certificate.as_ref(),
+        }
+    }
+
     /// What is asked.
     pub fn target(&self) -> &Target {
         &self.0.target
@@ -128,9 +156,38 @@ impl<B> Inbound<B> {
 
     /// Gives the parts away.
     pub fn into_parts(self) -> (Request<B>, Arc<Peer>, Target, RequestId) {
-        let Parts { request, peer, target, id, scheme_used: _ } = *self.0;
+        let Parts { request, peer, target, id, .. } = *self.0;
         (request, peer, target, id)
     }
+}
+
+/// What a head says.
+struct Read {
+    target: Target,
+    /// The method, if it is another than the message's.
+    method: Option<Method>,
+    client: IpAddr,
+    shown: Shown,
+}
+
+fn look<B>(request: &Request<B>, peer: &Peer, front: &Front) -> Result<Read, Refusal> {
+    let (address, headers) = (peer.address.ip(), request.headers());
+    let told = front.listen(address, headers)?;
+    let (client, scheme) = (told.client(address), told.scheme.unwrap_or(peer.scheme()));
+    let elsewhere = told.host.is_some();
+    let seen = Seen { scheme, host: told.host, public_url: front.public_url.as_ref() };
+    let (target, method) = match told.request {
+        Some((method, uri)) => {
+            let target = Target::parse(&method, &uri, Version::HTTP_11, headers, seen)?;
+            (target, Some(method))
+        }
+        None => (Target::parse(request.method(), request.uri(), request.version(), headers, seen)?, None),
+    };
+    check_nominations(headers)?;
+    if !elsewhere {
+        serves(peer, &target)?;
+    }
+    Ok(Read { target, method, client, shown: told.shown })
 }
 
 /// RFC 9110 §7.4: an authority that another certificate answers for does not belong on this connection.

@@ -1,14 +1,17 @@
 //! Who asks: what the connection proved about its other end before any request was read.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 use crate::request::ListenerScheme;
 
 /// The other end of one connection.
 #[derive(Debug, Clone)]
 pub struct Peer {
-    /// Address of the other end.
+    /// Address of the other end; behind the PROXY protocol, the one that it names.
     pub address: SocketAddr,
     /// What the handshake established; `None` on a plain listener.
     pub tls: Option<TlsFacts>,
@@ -45,8 +48,16 @@ pub trait ServedNames: Send + Sync + std::fmt::Debug {
 }
 
 /// A client certificate, reduced to what binding needs (RFC 8705 §3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ClientCertificate {
     /// SHA-256 of the DER-encoded certificate: the bytes of `x5t#S256`.
     pub thumbprint: [u8; 32],
+    /// The certificate itself, where somebody behind the gateway wants it and it is known.
+    pub der: Option<Bytes>,
+}
+
+impl fmt::Debug for ClientCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientCertificate").finish_non_exhaustive()
+    }
 }

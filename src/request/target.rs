@@ -71,14 +71,14 @@ impl PublicUrl {
 
 /// A validated host and port. The name is lower case; an IPv6 address is in brackets and in canonical form.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Host {
+pub(super) struct Host {
     name: String,
     port: Option<u16>,
 }
 
 impl Host {
     /// RFC 9110 §7.2 and RFC 3986 §3.2.2, narrowed to what DNS and IP addresses need.
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
         let (name, port) = if let Some(rest) = text.strip_prefix('[') {
             let (address, port) = rest.split_once(']')?;
@@ -133,6 +133,24 @@ fn parse_port(text: &str) -> Option<Option<u16>> {
     }
 }
 
+/// How clients see the place that a request came to.
+#[derive(Debug, Clone)]
+pub struct Seen<'a> {
+    /// The scheme of the listener, or the one that a trusted proxy told.
+    pub scheme: ListenerScheme,
+    /// The authority that a trusted proxy told; it stands for the request's own.
+    pub(super) host: Option<Host>,
+    /// Decides about both for `htu`, if it is there.
+    pub public_url: Option<&'a PublicUrl>,
+}
+
+impl<'a> Seen<'a> {
+    /// A listener that clients connect to directly.
+    pub const fn directly(scheme: ListenerScheme, public_url: Option<&'a PublicUrl>) -> Self {
+        Self { scheme, host: None, public_url }
+    }
+}
+
 /// The request target, parsed once (RFC 9112 §3.3).
 #[derive(Clone)]
 pub struct Target {
@@ -157,14 +175,14 @@ impl Target {
         uri: &Uri,
         version: Version,
         headers: &HeaderMap,
-        listener: ListenerScheme,
-        public_url: Option<&PublicUrl>,
+        seen: Seen<'_>,
     ) -> Result<Self, Refusal> {
+        let Seen { scheme: listener, host: told, public_url } = seen;
         if method == Method::CONNECT || method == Method::TRACE {
             return Err(Refusal::new(Reason::MethodNotServed).found(method.to_string()));
         }
         check_form(uri, version, listener, public_url)?;
-        let host = authority(uri, version, headers, listener)?;
+        let host = told.map_or_else(|| authority(uri, version, headers, listener), Ok)?;
         let path_and_query = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         let (scheme, external_host) = public_url.map_or((listener, &host), |url| (url.scheme, &url.host));
         let mut external_url = String::with_capacity(64 + path_and_query.path().len());
@@ -310,6 +328,18 @@ fn authority(uri: &Uri, version: Version, headers: &HeaderMap, scheme: ListenerS
     // HTTP/1.1: the Host field is required even when an absolute-form target overrides it.
     let field = field.ok_or_else(|| invalid("no Host field"))?;
     Ok(own.unwrap_or(field))
+}
+
+/// Scheme, authority, and path with query of an absolute URL.
+pub(super) fn split_url(text: &str) -> Option<(ListenerScheme, Host, Uri)> {
+    let (scheme, rest) = match text.split_once("://")? {
+        ("https", rest) => (ListenerScheme::Https, rest),
+        ("http", rest) => (ListenerScheme::Http, rest),
+        _ => return None,
+    };
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    Some((scheme, Host::parse(authority.as_bytes())?, path.parse().ok()?))
 }
 
 #[cfg(test)]

@@ -36,6 +36,7 @@ pub fn challenges(reason: Reason, circumstances: &Circumstances<'_>) -> Vec<Head
         }
         Answer::InvalidProof | Answer::UseNonce => vec![(Scheme::Dpop, true)],
         Answer::Malformed
+        | Answer::Forbidden
         | Answer::NoRoute
         | Answer::MethodNotServed
         | Answer::RequestTimeout

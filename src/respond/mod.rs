@@ -70,6 +70,7 @@ pub fn refuse(reason: Reason, circumstances: &Circumstances<'_>) -> Response<Byt
             headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
         }
         Answer::Malformed
+        | Answer::Forbidden
         | Answer::NoRoute
         | Answer::RequestTimeout
         | Answer::BodyTooLarge

@@ -21,8 +21,8 @@ pub struct Route {
     pub matches: Match,
     /// Who may pass.
     pub access: Access,
-    /// Index into the gateway's upstreams.
-    pub upstream: usize,
+    /// Index into the gateway's upstreams; `None` where every listener only decides.
+    pub upstream: Option<usize>,
     /// How the request is changed on its way.
     pub forward: Forwarding,
 }
@@ -73,6 +73,8 @@ pub struct Forwarding {
     pub claims: Vec<(HeaderName, String)>,
     /// Request headers with fixed values.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Whether the upstream is shown the client's certificate, in `Client-Cert` (RFC 9440 §2.2).
+    pub client_certificate: bool,
 }
 
 /// What becomes of `Authorization`.

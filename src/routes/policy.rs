@@ -14,6 +14,19 @@ pub enum Access {
     Public,
     /// Whoever proves possession of what the token is bound to, and fulfils the policy.
     Enforce(Arc<Policy>),
+    /// Everybody, for the time of a migration: the policy is asked, and what it would refuse is counted and passes as it
+    /// came, unproven.
+    Observe(Arc<Policy>),
+}
+
+impl Access {
+    /// What a proven token must fulfil; `None`: nobody asks.
+    pub const fn policy(&self) -> Option<&Arc<Policy>> {
+        match self {
+            Self::Public => None,
+            Self::Enforce(policy) | Self::Observe(policy) => Some(policy),
+        }
+    }
 }
 
 /// What a proven token must fulfil.

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use tracing::Level;
 
+use super::decision::Decision;
 use super::line::{Form, Line};
-use super::metrics::{Decision, Metrics};
+use super::metrics::Metrics;
 use super::output::Lines;
 use crate::clock::Clock;
 use crate::refusal::{Blame, Refusal};
@@ -89,10 +90,12 @@ pub struct Record {
     status: Option<u16>,
     /// Names the request.
     pub id: RequestId,
-    /// Who asked.
-    pub peer: IpAddr,
-    /// How.
+    /// Who asked: the other end of the connection, or whom it speaks for.
+    pub client: IpAddr,
+    /// How: at a decision endpoint, the request that is asked about.
     pub method: http::Method,
+    /// Whether the message itself was HEAD, so that its answer has no body.
+    pub bodiless: bool,
     /// Where and what, in one text that the path begins at an index of; empty when the target could not be read.
     target: String,
     path_at: usize,
@@ -116,13 +119,14 @@ pub struct Record {
 
 impl Record {
     /// Opens the record of a request. It goes from hand to hand until the answer is through, so it is boxed.
-    pub fn open(ledger: Arc<Ledger>, id: RequestId, peer: IpAddr, method: http::Method) -> Box<Self> {
+    pub fn open(ledger: Arc<Ledger>, id: RequestId, client: IpAddr, method: http::Method) -> Box<Self> {
         Box::new(Self {
             started: Instant::now(),
             ledger,
             status: None,
             id,
-            peer,
+            client,
+            bodiless: method == http::Method::HEAD,
             method,
             target: String::new(),
             path_at: 0,
@@ -136,6 +140,14 @@ impl Record {
             upstream: None,
             bytes: 0,
         })
+    }
+
+    /// Who asks, and how, as far as the message does not tell itself.
+    pub fn asked(&mut self, client: IpAddr, method: &http::Method) {
+        self.client = client;
+        if self.method != *method {
+            self.method = method.clone();
+        }
     }
 
     /// Where the request goes: its host, and its path without query, normalized.
@@ -155,11 +167,16 @@ impl Record {
         }
     }
 
-    /// A token that holds came along.
-    pub fn verified(&mut self, token: &Arc<AccessToken>) {
-        if self.ledger.log.is_some() {
+    /// A token that holds came along. `wanted`: somebody will ask for it, log or no log.
+    pub fn verified(&mut self, token: &Arc<AccessToken>, wanted: bool) {
+        if wanted || self.ledger.log.is_some() {
             self.token = Some(Arc::clone(token));
         }
+    }
+
+    /// The token that holds, if it was kept.
+    pub fn token(&self) -> Option<&AccessToken> {
+        self.token.as_deref()
     }
 
     /// There is a decision. One about a request that could not be read is no measure of decisions.
@@ -182,8 +199,12 @@ impl Record {
     /// There is an answer, so long after the request's head: counts the request.
     pub fn answered(&mut self, status: u16, after: Duration) {
         if self.status.replace(status).is_none() {
-            if let Some(refusal) = &self.refusal {
-                self.ledger.metrics.refused(self.route, refusal.reason());
+            match &self.refusal {
+                Some(refusal) if self.decision == Decision::Observe => {
+                    self.ledger.metrics.observed(self.route, refusal.reason());
+                }
+                Some(refusal) => self.ledger.metrics.refused(self.route, refusal.reason()),
+                None => {}
             }
             self.ledger.metrics.answered(self.route, self.decision, self.binding, status, after);
         }
@@ -206,7 +227,7 @@ impl Record {
         let present = |text| Some(text).filter(|text: &&str| !text.is_empty());
         let (host, path) = self.target.split_at_checked(self.path_at).unwrap_or_default();
         line.text("request_id", self.id.as_str());
-        line.address("peer", self.peer);
+        line.address("peer", self.client);
         line.text("method", self.method.as_str());
         line.text_if("host", present(host));
         line.text_if("path", present(path));

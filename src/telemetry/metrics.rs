@@ -9,6 +9,7 @@ use prometheus::{
     Registry, TextEncoder, process_collector::ProcessCollector,
 };
 
+use super::decision::Decision;
 use super::requests::Requests;
 use crate::refusal::Reason;
 use crate::verify::Binding;
@@ -18,34 +19,6 @@ const NO_ROUTE: &str = "none";
 
 /// The binding label of requests that proved nothing.
 pub(super) const NO_BINDING: &str = "none";
-
-/// What became of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Decision {
-    /// Proven and forwarded.
-    Allow,
-    /// Refused by the client's fault.
-    Refuse,
-    /// Forwarded on a public route.
-    Public,
-    /// Not decided or not answered by the gateway's or the upstream's fault.
-    Error,
-}
-
-impl Decision {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Allow, Self::Refuse, Self::Public, Self::Error];
-
-    /// Metric label and log field.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Refuse => "refuse",
-            Self::Public => "public",
-            Self::Error => "error",
-        }
-    }
-}
 
 /// What is read off at the moment of a scrape.
 #[derive(Debug, Default)]
@@ -81,6 +54,7 @@ pub struct StoreReading {
 struct RouteMetrics {
     requests: Requests,
     refusals: Vec<OnceLock<IntCounter>>,
+    observed: Vec<OnceLock<IntCounter>>,
     duration: Histogram,
 }
 
@@ -90,6 +64,7 @@ pub struct Metrics {
     routes: Vec<RouteMetrics>,
     requests: IntCounterVec,
     refusals: IntCounterVec,
+    observed: IntCounterVec,
     authorization: Vec<(Option<Binding>, Histogram)>,
     upstreams: Vec<Histogram>,
     proof_age: Histogram,
@@ -126,6 +101,12 @@ impl Metrics {
         )?;
         let refusals =
             counters(r, "refusals_total", "Requests not forwarded or not answered, by reason.", &["route", "reason"])?;
+        let observed = counters(
+            r,
+            "observed_refusals_total",
+            "Requests forwarded unproven on a route that observes, by the reason they would be refused for.",
+            &["route", "reason"],
+        )?;
         let durations = histograms(
             r,
             "request_duration_seconds",
@@ -159,6 +140,7 @@ impl Metrics {
         let route = |name: &str| RouteMetrics {
             requests: Requests::new(name),
             refusals: Reason::ALL.iter().map(|_| OnceLock::new()).collect(),
+            observed: Reason::ALL.iter().map(|_| OnceLock::new()).collect(),
             duration: durations.with_label_values(&[name]),
         };
         let label = |binding: Option<Binding>| binding.map_or(NO_BINDING, Binding::as_str);
@@ -173,6 +155,7 @@ impl Metrics {
             upstreams: upstreams.iter().map(|name| upstream.with_label_values(&[*name])).collect(),
             requests,
             refusals,
+            observed,
             proof_age,
             replay_entries: gauge(r, "replay_entries", "Live entries of the replay log.")?,
             replay_inserts: counter(r, "replay_inserts_total", "Proofs spent.")?,
@@ -229,6 +212,14 @@ impl Metrics {
         let Some(route) = self.route(route) else { return };
         if let Some(slot) = route.refusals.get(reason as usize) {
             slot.get_or_init(|| self.refusals.with_label_values(&[route.requests.route(), reason.slug()])).inc();
+        }
+    }
+
+    /// A request passed that would have been refused.
+    pub fn observed(&self, route: Option<usize>, reason: Reason) {
+        let Some(route) = self.route(route) else { return };
+        if let Some(slot) = route.observed.get(reason as usize) {
+            slot.get_or_init(|| self.observed.with_label_values(&[route.requests.route(), reason.slug()])).inc();
         }
     }
 

@@ -1,14 +1,18 @@
 //! What the operator sees: metrics, the access line, the log. Never a token, proof, key or secret.
 
 mod access;
+mod decision;
 mod line;
 mod log;
 mod metrics;
+mod observed;
 mod output;
 mod requests;
 mod settings;
 
 pub use access::{AccessLog, Ledger, Record};
+pub use decision::Decision;
 pub use log::{Log, LogError};
-pub use metrics::{Decision, Metrics, Snapshot, StoreReading};
+pub use metrics::{Metrics, Snapshot, StoreReading};
+pub use observed::{Observations, Observed};
 pub use settings::{LogFormat, TelemetrySettings};

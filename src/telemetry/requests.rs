@@ -4,7 +4,8 @@ use std::sync::OnceLock;
 
 use prometheus::{IntCounter, IntCounterVec};
 
-use super::metrics::{Decision, NO_BINDING};
+use super::decision::Decision;
+use super::metrics::NO_BINDING;
 use crate::verify::Binding;
 
 /// Status codes of RFC 9110 §15 have a place of their own. Upstreams may send others; those are looked up.

@@ -28,7 +28,7 @@ fn strict_route(path_prefix: &str, hosts: &[&str]) -> Route {
         name: format!("strict{}", path_prefix.len()),
         matches: Match { path_prefix: path_prefix.to_owned(), hosts, methods: Vec::<Method>::new() },
         access: Access::Enforce(Arc::new(Policy::default())),
-        upstream: 0,
+        upstream: Some(0),
         forward: Forwarding::default(),
     }
 }

@@ -6,12 +6,15 @@
 
 mod access_token;
 mod binding;
+mod decision;
 mod detours;
 mod differential;
 mod extraction;
 mod fixtures;
+mod hops;
 mod mtls;
 mod nonce;
+mod observe;
 mod pass;
 mod positive;
 mod proof_key;

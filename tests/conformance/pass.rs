@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Request;
 use keybound::authorize::{Authorized, Presented};
 use keybound::refusal::Reason;
-use keybound::request::{Inbound, Peer, RequestId};
+use keybound::request::{Front, Inbound, Peer, RequestId};
 use keybound::routes::{Access, Forwarding, Match, Policy, Route};
 use keybound::verify::{AccessToken, IssuerRules, Keyset, TokenHash, UnverifiedToken};
 use serde_json::json;
@@ -17,7 +17,7 @@ fn inbound(token: &str) -> Inbound<()> {
     let request =
         Request::get("/api/item").header("host", "rs.example").header("authorization", format!("DPoP {token}"));
     let peer = Arc::new(Peer { address: "127.0.0.1:1".parse().unwrap(), tls: None });
-    Inbound::read(request.body(()).unwrap(), peer, None, RequestId::new(0, 1)).unwrap()
+    Inbound::read(request.body(()).unwrap(), peer, &Front::default(), RequestId::new(0, 1)).unwrap()
 }
 
 fn enforced() -> Arc<Route> {
@@ -25,7 +25,7 @@ fn enforced() -> Arc<Route> {
         name: "api".to_owned(),
         matches: Match::default(),
         access: Access::Enforce(Arc::new(Policy::default())),
-        upstream: 0,
+        upstream: Some(0),
         forward: Forwarding::default(),
     })
 }

@@ -202,7 +202,12 @@ pub struct Gateway {
 
 impl Gateway {
     pub fn dialer(&self) -> Dialer {
-        Dialer { address: self.address, tls: Some(client_tls(None)), server_name: HOST.to_owned() }
+        Dialer {
+            address: self.address,
+            tls: Some(client_tls(None)),
+            server_name: HOST.to_owned(),
+            announce: Vec::new(),
+        }
     }
 
     pub fn dialer_of(&self, identity: &Identity) -> Dialer {
@@ -223,7 +228,7 @@ impl Gateway {
     }
 
     pub async fn admin(&self, path: &str) -> Answer {
-        let dialer = Dialer { address: self.admin, tls: None, server_name: String::new() };
+        let dialer = Dialer { address: self.admin, tls: None, server_name: String::new(), announce: Vec::new() };
         dialer.send(Http::One, &message(path, &[])).await.unwrap()
     }
 

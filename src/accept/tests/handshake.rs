@@ -32,7 +32,12 @@ async fn the_certificate_is_chosen_by_name() {
     let shown = pems.clone().map(|(pem, _)| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap());
     let load = |(pem, key): (String, String)| ServerCertificate::from_pem(pem.as_bytes(), key.as_bytes()).unwrap();
     let certificates = pems.into_iter().map(load).map(Arc::new).collect();
-    let tls = TlsSettings { certificates, only_tls13: false, client_certificates: ClientCertificates::Off };
+    let tls = TlsSettings {
+        certificates,
+        only_tls13: false,
+        client_certificates: ClientCertificates::Off,
+        keep_certificates: false,
+    };
     let running = start(Some(tls), Limits::default());
     for (name, expected) in [
         ("first.example", 0),

@@ -153,7 +153,7 @@ struct Running {
 }
 
 fn anywhere(tls: Option<TlsSettings>) -> ListenerSettings {
-    ListenerSettings { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), public_url: None, tls }
+    ListenerSettings { tls, ..ListenerSettings::plain(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))) }
 }
 
 fn start(tls: Option<TlsSettings>, limits: Limits) -> Running {

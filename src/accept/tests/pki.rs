@@ -44,7 +44,7 @@ pub fn server(authority: &Authority, names: &[&str]) -> Arc<ServerCertificate> {
 pub fn settings(client_certificates: ClientCertificates) -> (TlsSettings, Authority) {
     let authority = authority("server authority");
     let certificates = vec![server(&authority, &["rs.example"])];
-    (TlsSettings { certificates, only_tls13: false, client_certificates }, authority)
+    (TlsSettings { certificates, only_tls13: false, client_certificates, keep_certificates: false }, authority)
 }
 
 /// A client certificate with its key.

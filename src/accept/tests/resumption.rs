@@ -70,6 +70,7 @@ async fn replacing_the_settings_forgets_sessions() {
         certificates: settings.certificates.clone(),
         only_tls13: false,
         client_certificates: ClientCertificates::Request(ClientTrust::Any),
+        keep_certificates: false,
     };
     let running = start(Some(settings), Limits::default());
     let client = Arc::new(client(&authority, TLS13, Some(&Identity::self_signed())));

@@ -14,6 +14,7 @@ mod tests;
 use std::sync::{Arc, LazyLock};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
@@ -85,6 +86,7 @@ pub(super) struct Tls {
     names: Arc<CertificatesByName>,
     /// `None`: clients are not asked.
     verifier: Option<Arc<dyn ClientCertVerifier>>,
+    keep_certificates: bool,
 }
 
 impl Tls {
@@ -104,7 +106,7 @@ impl Tls {
         config.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()];
         config.ticketer = aws_lc_rs::Ticketer::new()?;
         config.max_early_data_size = 0;
-        Ok(Self { config: Arc::new(config), names, verifier })
+        Ok(Self { config: Arc::new(config), names, verifier, keep_certificates: settings.keep_certificates })
     }
 
     /// What a finished handshake established.
@@ -121,7 +123,8 @@ impl Tls {
                     let now = self.config.time_provider.current_time().ok_or(rustls::Error::FailedToGetCurrentTime)?;
                     verifier.verify_client_cert(leaf, intermediates, now)?;
                 }
-                Some(ClientCertificate { thumbprint: Sha256::digest(leaf).into() })
+                let der = self.keep_certificates.then(|| Bytes::copy_from_slice(leaf));
+                Some(ClientCertificate { thumbprint: Sha256::digest(leaf).into(), der })
             }
             _ => None,
         };

@@ -104,7 +104,7 @@ impl Stage {
         let now = SystemClock.now();
         let extras = Gate::new(Limits::default());
         let seen = Arc::new(AtomicUsize::new(0));
-        let listen = || Listener::bind(&ListenerSettings { address: ANY, public_url: None, tls: None });
+        let listen = || Listener::bind(&ListenerSettings::plain(ANY));
         let (api, issuer_door) = (listen()?, listen()?);
         let api_address = api.address();
         let issuer = Issuer::new(format!("http://{}", issuer_door.address()), AUDIENCE.to_owned())?;
@@ -195,13 +195,13 @@ fn settings(certificate: ServerCertificate, issuer: &Issuer, api: SocketAddr) ->
     let subject = (http::HeaderName::from_static("x-auth-subject"), "sub".to_owned());
     Settings {
         listeners: vec![ListenerSettings {
-            address: ANY,
-            public_url: None,
             tls: Some(TlsSettings {
                 certificates: vec![Arc::new(certificate)],
                 only_tls13: false,
                 client_certificates: ClientCertificates::Request(ClientTrust::Any),
+                keep_certificates: false,
             }),
+            ..ListenerSettings::plain(ANY)
         }],
         issuers: vec![IssuerSettings {
             rules: IssuerRules::new(issuer.name.clone(), vec![AUDIENCE.to_owned()]),
@@ -222,7 +222,7 @@ fn settings(certificate: ServerCertificate, issuer: &Issuer, api: SocketAddr) ->
             name: "orders".to_owned(),
             matches: Match::default(),
             access: Access::Enforce(Arc::new(Policy::default())),
-            upstream: 0,
+            upstream: Some(0),
             forward: Forwarding { claims: vec![subject], ..Forwarding::default() },
         }],
         limits: Limits { drain_timeout: Duration::from_secs(2), ..Limits::default() },

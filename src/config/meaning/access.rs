@@ -13,6 +13,8 @@ use crate::verify::Accepted;
 pub struct Gateway<'a> {
     /// Some listener asks clients for a certificate.
     pub asks_for_certificates: bool,
+    /// No listener passes requests on.
+    pub only_decides: bool,
     /// The configured issuers, if all of them could be read.
     pub issuers: Option<Vec<&'a str>>,
 }
@@ -25,8 +27,9 @@ pub fn access(written: &written::Access, gateway: &Gateway<'_>, reading: &mut Re
             Access::Public
         }
         Some(AccessMode::Observe) => {
-            written.mode.later(|_| false, reading);
-            Access::Enforce(Arc::new(policy))
+            let message = "refuses nothing; meant for the time of a migration";
+            reading.warning(written.mode.place, &written.mode.path, message, "lets everything pass");
+            Access::Observe(Arc::new(policy))
         }
         Some(AccessMode::Enforce) | None => Access::Enforce(Arc::new(policy)),
     }

@@ -39,6 +39,7 @@ pub fn forwarding(
     if public {
         unused(&written.authorization, reading);
         unused(&written.claims, reading);
+        unused(&written.client_certificate, reading);
     }
     let mut taken = Vec::new();
     let authorization = match written.authorization.value() {
@@ -56,6 +57,7 @@ pub fn forwarding(
             value.set_sensitive(true);
             Ok(value)
         }),
+        client_certificate: written.client_certificate.value() == Some(&written::CertificateForward::ClientCert),
     }
 }
 

@@ -4,13 +4,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{socket_address, values};
+use super::{fronts, socket_address, values};
 use crate::accept::tls::{ClientTrust, LoadError, ServerCertificate};
 use crate::accept::{ClientCertificates, ListenerSettings, TlsSettings};
 use crate::config::reading::{Field, Reading};
 use crate::config::written::{
-    self, Authorities, ClientCertificateMode, Configuration, Listener, ListenerMode, ListenerTls, ProxyProtocol,
-    TlsVersion, Trust,
+    self, Authorities, ClientCertificateMode, Configuration, Listener, ListenerTls, TlsVersion, Trust,
 };
 use crate::request::{ListenerScheme, PublicUrl};
 
@@ -52,17 +51,15 @@ pub fn ask_for_certificates(written: &Configuration) -> bool {
             let mode = &tls.client_certificates.mode;
             mode.is_wrong() || mode.value().is_some_and(|mode| *mode != ClientCertificateMode::Off)
         };
-        listener.tls.is_wrong() || listener.tls.value().is_some_and(mode)
+        listener.client_certificate_header.is_given()
+            || listener.tls.is_wrong()
+            || listener.tls.value().is_some_and(mode)
     };
     let items = written.listeners.value();
     items.is_none_or(|items| items.iter().any(|item| item.is_wrong() || item.value().is_some_and(asks)))
 }
 
 fn one(written: &Listener, reading: &mut Reading<'_>) -> Option<ListenerSettings> {
-    written.mode.later(|mode| *mode == ListenerMode::Proxy, reading);
-    written.trusted_proxies.later(Vec::is_empty, reading);
-    written.proxy_protocol.later(|mode| *mode == ProxyProtocol::Off, reading);
-    written.client_certificate_header.later(|_| false, reading);
     written.address.required("for example `address: 0.0.0.0:8443`", reading);
     let address = written.address.meaning(reading, |text| socket_address(text));
     let public_url = written.public_url.meaning(reading, |text| PublicUrl::parse(text));
@@ -70,7 +67,9 @@ fn one(written: &Listener, reading: &mut Reading<'_>) -> Option<ListenerSettings
         check_public_url(written, address, public_url.as_ref(), reading);
     }
     let tls = written.tls.value().map(|tls| tls_settings(tls, reading));
-    Some(ListenerSettings { address: address?, public_url, tls })
+    let front = fronts::front(written, public_url, reading);
+    let proxy_protocol = fronts::proxy_protocol(written);
+    Some(ListenerSettings { address: address?, front, proxy_protocol, tls })
 }
 
 /// RFC 9449 §2 and §11.1 rest on TLS: proofs and tokens must not cross the network in the clear.
@@ -80,7 +79,11 @@ fn check_public_url(written: &Listener, address: SocketAddr, url: Option<&Public
         if url.is_some() && !encrypted {
             written.public_url.refuse("`https://…`, because this listener speaks TLS", reading);
         }
-    } else if !encrypted && !address.ip().is_loopback() && !written.public_url.is_wrong() {
+    } else if !encrypted
+        && !address.ip().is_loopback()
+        && !written.public_url.is_wrong()
+        && !fronts::tells_scheme(written)
+    {
         let field = &written.address;
         reading
             .error(field.place, &field.path, "tokens would cross the network in the clear", "not a loopback address")
@@ -93,6 +96,7 @@ fn tls_settings(written: &ListenerTls, reading: &mut Reading<'_>) -> TlsSettings
     let pairs: Vec<_> = std::iter::once((&written.certificate_file, &written.key_file)).chain(additional).collect();
     TlsSettings {
         certificates: pairs.into_iter().filter_map(|(chain, key)| certificate(chain, key, reading)).collect(),
+        keep_certificates: false,
         only_tls13: written.min_version.value() == Some(&TlsVersion::Tls13),
         client_certificates: client_certificates(&written.client_certificates, reading),
     }

@@ -5,6 +5,7 @@
 
 mod access;
 mod forwarding;
+mod fronts;
 mod issuers;
 mod listeners;
 mod nonces;
@@ -28,7 +29,7 @@ use crate::verify::Algorithm;
 
 /// What the whole file means.
 pub fn settings(written: &Configuration, reading: &mut Reading<'_>) -> Settings {
-    let listeners = listeners::all(&written.listeners, reading);
+    let mut listeners = listeners::all(&written.listeners, reading);
     let issuers = issuers::all(&written.issuers, reading);
     let mut upstreams = upstreams::Upstreams::named(&written.upstreams, reading);
     let routes = routes::all(written, &mut upstreams, reading);
@@ -37,6 +38,9 @@ pub fn settings(written: &Configuration, reading: &mut Reading<'_>) -> Settings 
         let help = "name at least one authorization server, or make every route `public`";
         let message = "missing: a route demands tokens, and nobody's are accepted";
         reading.error(written.issuers.place, &written.issuers.path, message, "no issuer is configured").help(help);
+    }
+    if routes.iter().any(|route| route.forward.client_certificate) {
+        listeners.iter_mut().filter_map(|listener| listener.tls.as_mut()).for_each(|tls| tls.keep_certificates = true);
     }
     let replicas = replicas::replicas(&written.replicas, reading);
     let admin = process::admin(&written.admin, &written.listeners, reading);

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use http::Method;
 
 use super::upstreams::Upstreams;
-use super::{access, forwarding, listeners, meanings, values};
+use super::{access, forwarding, fronts, listeners, meanings, values};
 use crate::config::reading::{Field, Reading};
 use crate::config::values::quoted;
 use crate::config::written::{self, AccessMode, Configuration};
@@ -20,8 +20,11 @@ pub fn all(written: &Configuration, upstreams: &mut Upstreams, reading: &mut Rea
         let message = "empty: without a route every request is answered with 404";
         reading.error(list.place, &list.path, message, "this list is empty").help(EXAMPLE);
     }
-    let gateway =
-        access::Gateway { asks_for_certificates: listeners::ask_for_certificates(written), issuers: issuers(written) };
+    let gateway = access::Gateway {
+        asks_for_certificates: listeners::ask_for_certificates(written),
+        only_decides: fronts::only_decide(written),
+        issuers: issuers(written),
+    };
     let names = names(list, reading);
     let mut routes: Vec<Route> = Vec::new();
     for ((field, route), name) in values(list).zip(names) {
@@ -97,12 +100,15 @@ fn one(
     reading: &mut Reading<'_>,
 ) -> Option<Route> {
     written.cors.later(|_| false, reading);
-    written.upstream.required(EXAMPLE, reading);
+    if !gateway.only_decides {
+        written.upstream.required(EXAMPLE, reading);
+    }
     let upstream = upstreams.resolve(&written.upstream, reading);
     let matches = matches(&written.r#match, reading);
     let access = access::access(&written.access, gateway, reading);
     let forward = forwarding::forwarding(&written.forward, &matches.path_prefix, is_public(written), reading);
-    Some(Route { name, matches, access, upstream: upstream?, forward })
+    let known = upstream.is_some() || (gateway.only_decides && !written.upstream.is_given());
+    known.then_some(Route { name, matches, access, upstream, forward })
 }
 
 fn matches(written: &written::Match, reading: &mut Reading<'_>) -> Match {

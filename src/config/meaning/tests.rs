@@ -6,6 +6,7 @@ use crate::config::{Finding, Report, Severity, load};
 use crate::gateway::Settings;
 use crate::routes::{Access, AuthorizationForward};
 
+mod fronts;
 mod replicas;
 
 const VALID: &str = "\
@@ -91,19 +92,9 @@ fn the_valid_case_is_valid_and_has_the_documented_defaults() {
 #[test]
 fn what_is_not_supported_yet_is_refused_and_its_default_is_not() {
     let top = |field: &'static str, yaml: &'static str| ("top", yaml, field, "not supported yet");
-    let listener = |field: &'static str, yaml: &'static str| ("listener", yaml, field, "not supported yet");
     refused(&[
-        listener("listeners[0].mode", "    mode: forward_auth"),
-        listener("listeners[0].trusted_proxies", "    trusted_proxies: [10.0.0.0/8]"),
-        listener("listeners[0].proxy_protocol", "    proxy_protocol: required"),
-        listener("listeners[0].client_certificate_header", "    client_certificate_header: client-cert"),
-        listener(
-            "listeners[0].client_certificate_header",
-            "    client_certificate_header: { name: X, encoding: url-pem }",
-        ),
         ("issuer", "    introspection: { endpoint: https://x }", "issuers[0].introspection", "not supported yet"),
         ("route", "    cors: { allow_origins: [https://x] }", "routes[0].cors", "not supported yet"),
-        ("route", "    access: { mode: observe }", "routes[0].access.mode", "not supported yet"),
         top("telemetry.otlp_endpoint", "telemetry: { otlp_endpoint: http://127.0.0.1:4318 }"),
         top("upstreams.a.endpoints[1]", "upstreams: { a: { endpoints: [http://127.0.0.1:1, http://127.0.0.1:2] } }"),
         top("upstreams.a.http2", "upstreams: { a: { endpoints: [http://127.0.0.1:1], http2: true } }"),
@@ -114,10 +105,6 @@ fn what_is_not_supported_yet_is_refused_and_its_default_is_not() {
         top("upstreams.a.tls.ca_file", "upstreams: { a: { endpoints: [https://x], tls: { ca_file: x } } }"),
         top("upstreams.a.tls.server_name", "upstreams: { a: { endpoints: [https://x], tls: { server_name: x } } }"),
     ]);
-    settings(
-        "listener",
-        "    mode: proxy\n    trusted_proxies: []\n    proxy_protocol: off\n    client_certificate_header: null",
-    );
     settings("issuer", "    introspection: null");
     settings("route", "    cors: null\n    access: { mode: enforce }");
     settings(
@@ -278,7 +265,7 @@ fn routes_mean_what_they_say() {
     let Access::Enforce(policy) = &route.access else { panic!("public") };
     assert!(policy.accepted.dpop && !policy.accepted.mtls && policy.accepted.unbound);
     assert!(matches!(settings.routes[1].access, Access::Public));
-    assert_eq!((settings.upstreams.len(), settings.routes[2].upstream), (1, 0));
+    assert_eq!((settings.upstreams.len(), settings.routes[2].upstream), (1, Some(0)));
     let [_, migration, hidden] = warnings.findings() else { panic!("{warnings}") };
     assert!(is(migration, Severity::Warning, "routes[0].access.unbound_tokens", "migration"));
     assert!(is(hidden, Severity::Warning, "routes[2]", "never reached"));

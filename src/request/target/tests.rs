@@ -6,7 +6,7 @@ fn parse(uri: &str, host: &str) -> Result<Target, Refusal> {
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, HeaderValue::from_str(host).unwrap());
     let uri: Uri = uri.parse().unwrap();
-    Target::parse(&Method::GET, &uri, Version::HTTP_11, &headers, ListenerScheme::Https, None)
+    Target::parse(&Method::GET, &uri, Version::HTTP_11, &headers, Seen::directly(ListenerScheme::Https, None))
 }
 
 #[test]
@@ -92,7 +92,8 @@ fn a_public_url_decides_what_clients_see() {
     headers.insert(header::HOST, HeaderValue::from_static("10.0.0.7:8080"));
     let uri = Uri::from_static("/x");
     let target =
-        Target::parse(&Method::GET, &uri, Version::HTTP_11, &headers, ListenerScheme::Http, Some(&url)).unwrap();
+        Target::parse(&Method::GET, &uri, Version::HTTP_11, &headers, Seen::directly(ListenerScheme::Http, Some(&url)))
+            .unwrap();
     assert_eq!(target.external_url(), "https://api.example.com/x");
     assert_eq!((target.host(), target.port()), ("10.0.0.7", Some(8080)));
     for bad in ["api.example.com", "ftp://x", "https://x/y", "https://u@x", "https://"] {

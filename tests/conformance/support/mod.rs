@@ -16,14 +16,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keybound::accept::tls::{ClientTrust, ServerCertificate};
-use keybound::accept::{ClientCertificates, Limits, ListenerSettings, TlsSettings};
+use keybound::accept::{ClientCertificates, Limits, ListenerSettings, ProxyProtocol, TlsSettings};
 use keybound::clock::{Clock as _, ManualClock};
 use keybound::forward::UpstreamSettings;
 use keybound::gateway::Settings;
 use keybound::keys::{IssuerSettings, KeySource};
 use keybound::refusal::Reason;
 use keybound::replay::ReplaySettings;
-use keybound::request::PublicUrl;
+use keybound::request::{Front, PublicUrl};
 use keybound::routes::{Access, Forwarding, Match, Policy, Route};
 use keybound::server::Server;
 use keybound::telemetry::TelemetrySettings;
@@ -56,6 +56,11 @@ pub struct Plan {
     pub policy: Policy,
     pub forward: Forwarding,
     pub public_url: Option<&'static str>,
+    /// What stands in front, but for the public URL.
+    pub front: Front,
+    pub proxy_protocol: ProxyProtocol,
+    /// The route observes instead of enforcing.
+    pub observe: bool,
     pub tls: bool,
     pub client_certificates: bool,
     /// Server certificates beside the one for [`HOST`].
@@ -86,6 +91,9 @@ impl Default for Plan {
             policy: Policy { accepted: Accepted { dpop: true, mtls: false, unbound: false }, ..Policy::default() },
             forward: Forwarding::default(),
             public_url: None,
+            front: Front::default(),
+            proxy_protocol: ProxyProtocol::Off,
+            observe: false,
             tls: true,
             client_certificates: false,
             more_certificates: Vec::new(),
@@ -134,7 +142,7 @@ pub fn public_route(name: &str, path_prefix: &str) -> Route {
         name: name.to_owned(),
         matches: Match { path_prefix: path_prefix.to_owned(), ..Match::default() },
         access: Access::Public,
-        upstream: 0,
+        upstream: Some(0),
         forward: Forwarding::default(),
     }
 }
@@ -225,7 +233,7 @@ impl World {
         if wait {
             tokio::time::timeout(wire::PATIENCE, server.ready()).await.expect("the gateway is ready in time");
         }
-        let dialer = Dialer { address: server.addresses()[0], tls, server_name: HOST.to_owned() };
+        let dialer = Dialer { address: server.addresses()[0], tls, server_name: HOST.to_owned(), announce: Vec::new() };
         let (k1, k2) = (Arc::new(Key::es256()), Arc::new(Key::es256()));
         Self { server, clock, upstream, issuer_key, k1, k2, nonces, dialer, _files: files }
     }
@@ -345,13 +353,15 @@ pub fn settings(plan: Plan, upstream: std::net::SocketAddr, jwks_file: &std::pat
         } else {
             ClientCertificates::Off
         },
+        keep_certificates: plan.forward.client_certificate,
     });
+    let policy = Arc::new(plan.policy);
     let mut routes = plan.routes_before;
     routes.push(Route {
         name: ROUTE.to_owned(),
         matches: plan.matches,
-        access: Access::Enforce(Arc::new(plan.policy)),
-        upstream: 0,
+        access: if plan.observe { Access::Observe(policy) } else { Access::Enforce(policy) },
+        upstream: Some(0),
         forward: plan.forward,
     });
     let mut issuers = vec![IssuerSettings {
@@ -362,9 +372,10 @@ pub fn settings(plan: Plan, upstream: std::net::SocketAddr, jwks_file: &std::pat
     issuers.extend(plan.more_issuers);
     Settings {
         listeners: vec![ListenerSettings {
-            address: "127.0.0.1:0".parse().unwrap(),
-            public_url: plan.public_url.map(|url| PublicUrl::parse(url).unwrap()),
+            front: Front { public_url: plan.public_url.map(|url| PublicUrl::parse(url).unwrap()), ..plan.front },
+            proxy_protocol: plan.proxy_protocol,
             tls,
+            ..ListenerSettings::plain("127.0.0.1:0".parse().unwrap())
         }],
         issuers,
         proofs: plan.proofs,

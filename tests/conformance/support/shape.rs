@@ -61,6 +61,7 @@ fn expected(reason: Reason, used: Option<Scheme>) -> Option<Vec<(&'static str, O
         Kind::InsufficientScope => vec![(own, Some("insufficient_scope"))],
         Kind::InsufficientAuthentication => vec![(own, Some("insufficient_user_authentication"))],
         Kind::Malformed
+        | Kind::Forbidden
         | Kind::NoRoute
         | Kind::MethodNotServed
         | Kind::RequestTimeout

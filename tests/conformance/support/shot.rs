@@ -223,6 +223,10 @@ impl Shot {
         self.with(|shot| shot.proof_lines = Some(lines.iter().map(|line| line.as_bytes().to_vec()).collect()))
     }
 
+    pub const fn dialer(&self) -> &Dialer {
+        &self.dialer
+    }
+
     pub fn dial(self, dialer: Dialer) -> Self {
         self.with(|shot| shot.dialer = dialer)
     }
@@ -311,6 +315,8 @@ impl Shot {
             Reason::HostInvalid
                 | Reason::TargetInvalid
                 | Reason::ConnectionNominates
+                | Reason::HopMalformed
+                | Reason::HopUntrusted
                 | Reason::MethodNotServed
                 | Reason::AuthorityMisdirected
                 | Reason::HeaderTooLarge

@@ -83,6 +83,8 @@ pub struct Dialer {
     /// `None`: plain.
     pub tls: Option<Arc<rustls::ClientConfig>>,
     pub server_name: String,
+    /// What a proxy sends before everything else.
+    pub announce: Vec<u8>,
 }
 
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -90,8 +92,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 impl Dialer {
     pub async fn connect(&self, http: Http) -> io::Result<Box<dyn Stream>> {
-        let tcp = TcpStream::connect(self.address).await?;
+        let mut tcp = TcpStream::connect(self.address).await?;
         tcp.set_nodelay(true)?;
+        tcp.write_all(&self.announce).await?;
         let Some(tls) = &self.tls else { return Ok(Box::new(tcp)) };
         let mut config = (**tls).clone();
         config.alpn_protocols = match http {

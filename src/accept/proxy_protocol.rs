@@ -1,0 +1,179 @@
+//! Who connects through a proxy that only passes bytes on: HAProxy's PROXY protocol, versions 1 and 2.
+//!
+//! The header stands before everything else, TLS included. It is read from trusted proxies alone, within bounds, and
+//! never further than its end. A proxy that speaks for itself (`LOCAL`, `UNKNOWN`) keeps its own address.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use proxy_header::{Error, ParseConfig, Protocol, ProxyHeader};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+
+use super::settings::ProxyProtocol;
+use crate::refusal::Reason;
+
+/// Longest header that is accepted: version 2 with the certificates that some proxies add.
+const LONGEST: usize = 4096;
+
+/// How long until a header that came in pieces is looked at again. It stays in the socket until it is whole, and a
+/// socket that has something to read is never waited for.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// What headers begin with.
+const VERSION_1: &[u8] = b"PROXY ";
+const VERSION_2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+
+/// Who may announce connections, and whether they must.
+#[derive(Debug, Clone)]
+pub(super) struct Announced {
+    mode: ProxyProtocol,
+    trusted: Vec<IpNet>,
+}
+
+impl Announced {
+    pub(super) const fn new(mode: ProxyProtocol, trusted: Vec<IpNet>) -> Self {
+        Self { mode, trusted }
+    }
+
+    /// Whether there is nothing to read, whoever connects.
+    pub(super) fn is_off(&self) -> bool {
+        self.mode == ProxyProtocol::Off
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(&address))
+    }
+
+    /// Reads the header and tells who connects. No deadline of its own.
+    ///
+    /// # Errors
+    /// [`Reason::HopUntrusted`] for strangers where a header is required, [`Reason::HopMalformed`] for anything else
+    /// than one header.
+    pub(super) async fn client(&self, socket: &mut TcpStream, peer: SocketAddr) -> Result<SocketAddr, Reason> {
+        match self.mode {
+            ProxyProtocol::Optional | ProxyProtocol::Required if self.trusts(peer.ip()) => {}
+            ProxyProtocol::Off | ProxyProtocol::Optional => return Ok(peer),
+            ProxyProtocol::Required => return Err(Reason::HopUntrusted),
+        }
+        let mut room = vec![0; LONGEST];
+        loop {
+            let seen = socket.peek(&mut room).await.map_err(|_| Reason::HopMalformed)?;
+            let head = room.get(..seen).unwrap_or_default();
+            match read(head) {
+                Header::None if self.mode == ProxyProtocol::Optional && !head.is_empty() => return Ok(peer),
+                Header::None => return Err(Reason::HopMalformed),
+                Header::Whole { source, length } => {
+                    let taken = socket.read_exact(room.get_mut(..length).unwrap_or_default()).await;
+                    return taken.map(|_| source.unwrap_or(peer)).map_err(|_: io::Error| Reason::HopMalformed);
+                }
+                // What is still to come would not fit.
+                Header::Begun if seen == LONGEST => return Err(Reason::HopMalformed),
+                // An end that has closed meanwhile looks just like this; the deadline ends it.
+                Header::Begun => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    }
+}
+
+/// What the first bytes of a connection are.
+#[derive(Debug, PartialEq, Eq)]
+enum Header {
+    /// No header of this protocol, or a broken one.
+    None,
+    /// The beginning of one.
+    Begun,
+    /// All of one.
+    Whole {
+        /// Whom it names, if anybody.
+        source: Option<SocketAddr>,
+        /// Its bytes.
+        length: usize,
+    },
+}
+
+fn read(bytes: &[u8]) -> Header {
+    let begins = |with: &[u8]| bytes.starts_with(with) || with.starts_with(bytes);
+    if bytes.is_empty() || !(begins(VERSION_1) || begins(VERSION_2)) {
+        return Header::None;
+    }
+    // Whatever else it carries is nobody's business here.
+    let config = ParseConfig { include_tlvs: false, ..ParseConfig::default() };
+    match ProxyHeader::parse(bytes, config) {
+        Ok((header, length)) => {
+            match header.proxied_address() {
+                None => Header::Whole { source: None, length },
+                Some(told) if told.protocol == Protocol::Stream => {
+                    let address = SocketAddr::new(told.source.ip().to_canonical(), told.source.port());
+                    Header::Whole { source: Some(address), length }
+                }
+                // Nobody speaks HTTP over datagrams here.
+                Some(_) => Header::None,
+            }
+        }
+        Err(Error::BufferTooShort) => Header::Begun,
+        Err(_) => Header::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proxy_header::ProxiedAddress;
+
+    use super::*;
+
+    fn version_2(source: &str) -> Vec<u8> {
+        let told = ProxiedAddress::stream(source.parse().unwrap(), "[2001:db8::2]:443".parse().unwrap());
+        let mut bytes = Vec::new();
+        ProxyHeader::with_address(told).encode_v2(&mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn both_versions_are_read_to_their_end_and_no_further() {
+        let first = b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n";
+        let second = version_2("[2001:db8::7]:4711");
+        for (header, source) in [(&first[..], "192.0.2.7:4711"), (&second, "[2001:db8::7]:4711")] {
+            let source = Some(source.parse().unwrap());
+            let with_more = [header, b"GET / HTTP/1.1\r\n\r\n"].concat();
+            assert_eq!(read(&with_more), Header::Whole { source, length: header.len() });
+            for end in 1..header.len() {
+                assert_eq!(read(&header[..end]), Header::Begun, "{end} bytes");
+            }
+        }
+        let local = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";
+        assert_eq!(read(local), Header::Whole { source: None, length: local.len() });
+        assert_eq!(read(b"PROXY UNKNOWN\r\n"), Header::Whole { source: None, length: 15 });
+    }
+
+    #[test]
+    fn anything_else_is_none() {
+        for other in [
+            &b"GET / HTTP/1.1\r\n"[..],
+            b"POST / HTTP/1.1\r\n",
+            b"PRI * HTTP/2.0\r\n",
+            b"\x16\x03\x01",
+            b"PROXYX TCP4 192.0.2.7 192.0.2.1 4711 443\r\n",
+            b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 70000\r\n",
+            b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r.",
+            b"PROXY UDP4 192.0.2.7 192.0.2.1 4711 443\r\n",
+            b"\r\n\r\n\0\r\nQUIT\n\x31\x11\x00\x00",
+            b"",
+        ] {
+            assert_eq!(read(other), Header::None, "{}", String::from_utf8_lossy(other));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..64), start in 0..3_usize) {
+            let all = [[&b""[..], VERSION_1, VERSION_2][start], &bytes].concat();
+            if let Header::Whole { length, .. } = read(&all) {
+                prop_assert!(length <= all.len());
+            }
+        }
+    }
+}
