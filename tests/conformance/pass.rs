@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::Request;
-use keybound::authorize::{Authorized, Presented};
+use keybound::authorize::{Authorized, Presented, Refused};
 use keybound::refusal::Reason;
 use keybound::request::{Front, Inbound, Peer, RequestId};
 use keybound::routes::{Access, Forwarding, Match, Policy, Route};
@@ -20,14 +20,18 @@ fn inbound(token: &str) -> Inbound<()> {
     Inbound::read(request.body(()).unwrap(), peer, &Front::default(), RequestId::new(0, 1)).unwrap()
 }
 
-fn enforced() -> Arc<Route> {
-    Arc::new(Route {
+fn route() -> Route {
+    Route {
         name: "api".to_owned(),
         matches: Match::default(),
         access: Access::Enforce(Arc::new(Policy::default())),
         upstream: Some(0),
         forward: Forwarding::default(),
-    })
+    }
+}
+
+fn enforced() -> Arc<Route> {
+    Arc::new(route())
 }
 
 fn verified(token: &str, issuer_key: &Key) -> Arc<AccessToken> {
@@ -46,6 +50,24 @@ fn a_verified_token_counts_only_for_the_request_that_showed_it() {
     let refused = presented.verified(verified(&other, &issuer_key)).err().unwrap();
     assert_eq!(refused.refusal.reason(), Reason::TokenSignature);
     assert!(Presented::new(inbound(&own), enforced()).unwrap().verified(verified(&own, &issuer_key)).is_ok());
+}
+
+#[test]
+fn only_a_route_that_observes_lets_a_refused_request_pass() {
+    let observing = Route { access: Access::Observe(Arc::new(Policy::default())), ..route() };
+    let refused = |route: Route| Refused {
+        refusal: Reason::ProofMissing.into(),
+        inbound: inbound("x"),
+        route: Some(Arc::new(route)),
+    };
+    let (observed, refusal) = Authorized::observe(refused(observing)).unwrap();
+    assert!(observed.grant().is_none() && refusal.reason() == Reason::ProofMissing);
+    for route in [route(), public_route("open", "/")] {
+        let refused = Authorized::observe(refused(route)).unwrap_err();
+        assert_eq!(refused.refusal.reason(), Reason::ProofMissing);
+    }
+    let nowhere = Refused { refusal: Reason::NoRoute.into(), inbound: inbound("x"), route: None };
+    assert!(Authorized::observe(nowhere).is_err());
 }
 
 #[test]

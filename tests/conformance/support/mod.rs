@@ -268,6 +268,18 @@ impl World {
         value.map_or(0, |value| value.parse::<f64>().unwrap() as u64)
     }
 
+    /// Waits until a metric line says so much: what happens to a connection is counted by whoever ends it, which the
+    /// client may see first.
+    pub async fn reaches(&self, line: &str, count: u64) {
+        let counted = async {
+            while self.metric(line) < count {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(wire::PATIENCE, counted).await.unwrap_or_else(|_| panic!("{line} never says {count}"));
+        assert_eq!(self.metric(line), count);
+    }
+
     pub fn metrics(&self) -> String {
         let gateway = self.server.gateway();
         String::from_utf8(gateway.metrics().render(&gateway.snapshot()).unwrap()).unwrap()
