@@ -23,6 +23,7 @@ pub fn measure(criterion: &mut Criterion) {
             realm: HOST,
             id: Some(&id),
             nonce: None,
+            resource_metadata: None,
         };
         assert_eq!(refuse(reason, &circumstances).status(), 401);
         group.bench_function(format!("401 {}", reason.slug()), |b| {

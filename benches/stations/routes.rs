@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::Criterion;
-use keybound::routes::{Access, Forwarding, Match, Route, select};
+use keybound::routes::{Access, Described, Forwarding, Match, Route, select};
 use keybound::verify::Algorithm;
 
 use crate::world::{HOST, World, peer, read};
@@ -17,6 +17,8 @@ pub fn route(path_prefix: &str) -> Arc<Route> {
         access: Access::Enforce(Arc::default()),
         upstream: Some(0),
         forward: Forwarding::default(),
+        cors: None,
+        metadata: Described::default(),
     })
 }
 

@@ -219,7 +219,21 @@ written! {
         upstream: Field<String>,
         access: Access,
         forward: Forward,
-        cors: Nullable<Node>,
+        cors: Nullable<Cors>,
+        metadata: Metadata,
+    }
+
+    /// Which scripts may read answers.
+    Cors {
+        allow_origins: List<String>,
+        allow_credentials: Field<bool>,
+        max_age: Field<Duration>,
+    }
+
+    /// What clients are told.
+    Metadata {
+        resource_name: Nullable<String>,
+        resource_documentation: Nullable<String>,
     }
 
     /// Which requests a route covers.

@@ -5,6 +5,7 @@
 //! the binding, replay, policy, the upstream.
 
 mod body;
+mod itself;
 mod nonce;
 mod observe;
 mod refused;
@@ -22,9 +23,11 @@ use crate::authorize::{Authorized, Grant, Presented, Refused, Stage};
 use crate::forward::Forwarded;
 use crate::refusal::Reason;
 use crate::request::{Front, Inbound, Peer};
-use crate::respond::DPOP_NONCE;
+use crate::respond::{DPOP_NONCE, Metadata, cors};
 use crate::routes::{self, Access, Route};
 use crate::telemetry::{Decision, Record};
+
+use refused::Asked;
 
 pub use body::Body;
 pub use settings::Settings;
@@ -37,12 +40,15 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub struct Door {
     gateway: Arc<Gateway>,
     front: Arc<Front>,
+    /// What its clients are told about what they find here.
+    metadata: Option<Arc<Metadata>>,
 }
 
 impl Door {
     /// A door that is seen from outside as `front` says.
     pub fn new(gateway: Arc<Gateway>, front: Front) -> Self {
-        Self { gateway, front: Arc::new(front) }
+        let metadata = front.public_url.as_ref().map(|url| Arc::new(gateway.metadata(url)));
+        Self { gateway, front: Arc::new(front), metadata }
     }
 }
 
@@ -59,17 +65,30 @@ impl Handler for Door {
             Err(unread) => return gateway.refuse_unread(*unread, record),
         };
         record.asked(inbound.client(), inbound.request().method());
-        let decision = gateway.decide(inbound, &self.front, &mut record).await;
+        record.target(inbound.target().host(), inbound.target().normalized_path());
+        let (front, metadata) = (&*self.front, self.metadata.as_deref());
+        // Whoever asks for a verdict would take an answer of ours for one, and forward what nobody proved.
+        if front.asks.is_none()
+            && let Some(own) = gateway.own_answer(&inbound, metadata)
+        {
+            return gateway.answer_itself(own, inbound, record);
+        }
+        let decision = gateway.decide(inbound, front, &mut record).await;
         record.decided(false);
         match decision {
-            Ok(authorized) if self.front.asks.is_some() => gateway.tell(authorized, record),
+            Ok(authorized) if front.asks.is_some() => gateway.answer_with_verdict(authorized, record),
             Ok(authorized) => gateway.forward(authorized, record).await,
-            Err(refused) => gateway.refuse(*refused, record),
+            Err(refused) => gateway.refuse(*refused, metadata, record),
         }
     }
 }
 
 impl Gateway {
+    /// HTTP/1.1 heads are bounded while they are read; HTTP/2 bounds only their bytes.
+    fn is_too_large(&self, inbound: &Inbound<Incoming>) -> bool {
+        inbound.request().headers().len() > self.limits.headers
+    }
+
     /// Every check, in order. The only way to an [`Authorized`].
     async fn decide(
         &self,
@@ -77,9 +96,7 @@ impl Gateway {
         front: &Front,
         record: &mut Record,
     ) -> Stage<Authorized<Incoming>, Incoming> {
-        record.target(inbound.target().host(), inbound.target().normalized_path());
-        // HTTP/1.1 heads are bounded while they are read; HTTP/2 bounds only their bytes.
-        if inbound.request().headers().len() > self.limits.headers {
+        if self.is_too_large(&inbound) {
             return Err(Refused::boxed(Reason::HeaderTooLarge.into(), inbound, None));
         }
         // Which rule.
@@ -143,6 +160,8 @@ impl Gateway {
         let route = Arc::clone(authorized.route());
         let owns_dpop = authorized.grant().is_some();
         let nonce_made = authorized.grant().and_then(Grant::nonce);
+        let rule = route.cors.as_ref();
+        let origin = rule.and_then(|_| cors::origin(authorized.inbound().request().headers()).cloned());
         let forwarded = self.forwarder.forward(authorized).await;
         let (after, took) = record.returned();
         match forwarded {
@@ -158,6 +177,11 @@ impl Gateway {
                 if let Some(nonce) = nonce_made.and_then(|made| self.next_nonce(made)) {
                     nonce::hand_out(nonce, &mut parts.headers);
                 }
+                match rule {
+                    Some(rule) => cors::mark(&mut parts.headers, rule, origin.as_ref()),
+                    None if owns_dpop => cors::expose(&mut parts.headers),
+                    None => {}
+                }
                 parts.version = Version::HTTP_11;
                 if let Ok(id) = HeaderValue::from_str(record.id.as_str()) {
                     parts.headers.insert(REQUEST_ID, id);
@@ -165,7 +189,10 @@ impl Gateway {
                 record.answered(parts.status.as_u16(), after);
                 Response::from_parts(parts, Body::upstream(body, record))
             }
-            Err(refusal) => self.answer_refusal(refusal, Some(&route), None, None, record),
+            Err(refusal) => {
+                let asked = Asked { route: Some(&route), origin: origin.as_ref(), ..Asked::default() };
+                self.answer_refusal(refusal, &asked, record)
+            }
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Saying no: the answer, and what becomes of the rest of the request.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Request, Response, Version, header};
@@ -14,7 +13,7 @@ use super::state::Gateway;
 use crate::authorize::Refused;
 use crate::refusal::{Answer, Blame, Refusal, shown};
 use crate::request::Scheme;
-use crate::respond::{self, Circumstances};
+use crate::respond::{self, Circumstances, Metadata, cors};
 use crate::routes::Route;
 use crate::telemetry::{Decision, Record};
 
@@ -23,6 +22,18 @@ const DRAIN_BYTES: u64 = 16 * 1024 * 1024;
 
 /// And for no longer than this.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
+
+/// What is known of a refused request, as far as its answer depends on it.
+#[derive(Debug, Default)]
+pub(super) struct Asked<'a> {
+    pub(super) route: Option<&'a Route>,
+    pub(super) host: Option<&'a str>,
+    pub(super) scheme_used: Option<Scheme>,
+    /// Where the script is from that waits for the answer.
+    pub(super) origin: Option<&'a HeaderValue>,
+    /// What the listener tells its clients.
+    pub(super) metadata: Option<&'a Metadata>,
+}
 
 impl Gateway {
     /// Answers a request that could not even be read.
@@ -34,16 +45,28 @@ impl Gateway {
         let (refusal, request) = unread;
         record.decided(true);
         record.unread_target(|| shown(request.uri().path()));
-        let response = self.answer_refusal(refusal, None, None, None, record);
+        let asked = Asked { origin: cors::origin(request.headers()), ..Asked::default() };
+        let response = self.answer_refusal(refusal, &asked, record);
         discard(request);
         response
     }
 
     /// Answers a refused request.
-    pub(super) fn refuse(&self, refused: Refused<Incoming>, record: Box<Record>) -> Response<Body> {
+    pub(super) fn refuse(
+        &self,
+        refused: Refused<Incoming>,
+        metadata: Option<&Metadata>,
+        record: Box<Record>,
+    ) -> Response<Body> {
         let Refused { refusal, inbound, route } = refused;
-        let response =
-            self.answer_refusal(refusal, route.as_ref(), Some(inbound.target().host()), inbound.scheme_used(), record);
+        let asked = Asked {
+            route: route.as_deref(),
+            host: Some(inbound.target().host()),
+            scheme_used: inbound.scheme_used(),
+            origin: cors::origin(inbound.request().headers()),
+            metadata,
+        };
+        let response = self.answer_refusal(refusal, &asked, record);
         discard(inbound.into_parts().0);
         response
     }
@@ -52,20 +75,27 @@ impl Gateway {
     pub(super) fn answer_refusal(
         &self,
         refusal: Refusal,
-        route: Option<&Arc<Route>>,
-        host: Option<&str>,
-        scheme_used: Option<Scheme>,
+        asked: &Asked<'_>,
         mut record: Box<Record>,
     ) -> Response<Body> {
         let reason = refusal.reason();
-        let policy = route.and_then(|route| route.access.policy()).map(|policy| &**policy);
+        let policy = asked.route.and_then(|route| route.access.policy()).map(|policy| &**policy);
         let nonce = (reason.answer().status() == 401).then(|| self.fresh_nonce()).flatten();
-        let realm = host.unwrap_or("keybound");
-        let circumstances =
-            Circumstances { scheme_used, policy, algorithms: &self.algorithms, realm, id: Some(&record.id), nonce };
+        let circumstances = Circumstances {
+            scheme_used: asked.scheme_used,
+            policy,
+            algorithms: &self.algorithms,
+            realm: asked.host.unwrap_or("keybound"),
+            id: Some(&record.id),
+            nonce,
+            resource_metadata: asked.metadata.zip(asked.route).map(|(metadata, route)| metadata.url(route)),
+        };
         let (mut parts, text) = respond::refuse(reason, &circumstances).into_parts();
         if let Ok(id) = HeaderValue::from_str(record.id.as_str()) {
             parts.headers.insert(REQUEST_ID, id);
+        }
+        if let Some(rule) = self.cors_of(asked.route, asked.origin) {
+            cors::mark(&mut parts.headers, rule, asked.origin);
         }
         if reason.answer() == Answer::Malformed {
             // Whoever cannot be understood is not listened to further.
@@ -86,7 +116,7 @@ impl Gateway {
 /// Reads what is left of a refused request, within bounds (RFC 9112 §9.6): a connection that is closed
 /// over unread bytes is reset, and the client may lose the answer. A client that waits for `100 Continue` sends
 /// nothing until it is asked, and reading would ask.
-fn discard(request: Request<Incoming>) {
+pub(super) fn discard(request: Request<Incoming>) {
     let waits = request.version() == Version::HTTP_11 && request.headers().contains_key(header::EXPECT);
     let mut body = request.into_body();
     if waits || body.is_end_stream() {

@@ -22,7 +22,7 @@ impl Gateway {
     }
 
     /// Says yes: 200, with the fields that the upstream should get.
-    pub(super) fn tell(&self, authorized: Authorized<Incoming>, mut record: Box<Record>) -> Response<Body> {
+    pub(super) fn answer_with_verdict(&self, authorized: Authorized<Incoming>, mut record: Box<Record>) -> Response<Body> {
         let nonce = authorized.grant().and_then(Grant::nonce).and_then(|made| self.next_nonce(made));
         let mut headers = self.forwarder.verdict(authorized);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

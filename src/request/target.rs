@@ -67,6 +67,13 @@ impl PublicUrl {
     pub const fn scheme(&self) -> ListenerScheme {
         self.scheme
     }
+
+    /// Its scheme and authority, as in `https://api.example.com`: how every URL begins that clients see.
+    pub fn origin(&self) -> String {
+        let mut origin = format!("{}://", self.scheme.as_str());
+        self.host.write(self.scheme, &mut origin);
+        origin
+    }
 }
 
 /// A validated host and port. The name is lower case; an IPv6 address is in brackets and in canonical form.

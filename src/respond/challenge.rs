@@ -80,7 +80,7 @@ fn wanted(answer: Answer, policy: &Policy) -> Vec<(&'static str, String)> {
 
 /// One challenge. Values are our own constants or configuration, cut down to what a quoted-string may hold.
 fn line(scheme: Scheme, error: Option<Reason>, circumstances: &Circumstances<'_>) -> Option<HeaderValue> {
-    let mut parameters: Vec<(&str, String)> = Vec::with_capacity(4);
+    let mut parameters: Vec<(&str, String)> = Vec::with_capacity(5);
     if let Some(reason) = error {
         parameters.push(("error", reason.answer().oauth_error()?.to_owned()));
         parameters.push(("error_description", reason.description().to_owned()));
@@ -92,6 +92,8 @@ fn line(scheme: Scheme, error: Option<Reason>, circumstances: &Circumstances<'_>
         Scheme::Bearer if error.is_none() => parameters.push(("realm", circumstances.realm.to_owned())),
         Scheme::Bearer => {}
     }
+    // RFC 9728 §5.1: in every scheme.
+    parameters.extend(circumstances.resource_metadata.iter().map(|url| ("resource_metadata", url.clone())));
     let mut text = String::from(scheme.as_str());
     for (index, (name, value)) in parameters.iter().enumerate() {
         text.push_str(if index == 0 { " " } else { ", " });
@@ -119,6 +121,7 @@ mod tests {
             realm: "rs.example",
             id: None,
             nonce: None,
+            resource_metadata: None,
         };
         challenges(reason, &circumstances).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
     }
@@ -155,6 +158,7 @@ mod tests {
             let policy = Policy { scopes: vec![scope.clone()], acr_values: vec![scope], ..Policy::default() };
             let circumstances = Circumstances {
                 scheme_used: None, policy: Some(&policy), algorithms: "ES256", realm: &realm, id: None, nonce: None,
+                resource_metadata: Some(realm.clone()),
             };
             for line in challenges(Reason::ALL[index], &circumstances) {
                 let text = line.to_str().unwrap();

@@ -1,9 +1,12 @@
-//! Words for the client: a refusal becomes status, challenges and a short body.
+//! Words for the client: a refusal becomes status, challenges and a short body; scripts and strangers are told what they
+//! may do.
 //!
 //! Enters: a reason and what the route accepts. Leaves: a complete response. Never: a value of the request, a
 //! token, or which of several checks failed beyond the catalogue's sentence.
 
 mod challenge;
+pub mod cors;
+mod metadata;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
@@ -13,6 +16,7 @@ use crate::request::{RequestId, Scheme};
 use crate::routes::Policy;
 
 pub use challenge::challenges;
+pub use metadata::{Metadata, Resource};
 
 /// The field that hands out a nonce (RFC 9449 §8.1).
 pub const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
@@ -39,6 +43,8 @@ pub struct Circumstances<'a> {
     /// Where proofs must hold a nonce: one to use. It goes with every 401 that has a DPoP challenge, so that whatever
     /// was wrong with a proof, the next one can be right.
     pub nonce: Option<HeaderValue>,
+    /// Where the resource's metadata are (RFC 9728 §5.1), if anywhere.
+    pub resource_metadata: Option<String>,
 }
 
 /// Answers a refusal.

@@ -3,6 +3,7 @@
 //! Enters: the parsed target and method. Leaves: the first [`Route`] that matches, or a refusal.
 //! Never: a look at credentials.
 
+mod cors;
 mod policy;
 
 use http::{HeaderName, HeaderValue, Method};
@@ -10,6 +11,7 @@ use http::{HeaderName, HeaderValue, Method};
 use crate::refusal::{Reason, Refusal};
 use crate::request::Target;
 
+pub use cors::{Cors, Origins};
 pub use policy::{Access, Policy};
 
 /// One rule: what it matches, who may pass, where it goes.
@@ -25,6 +27,10 @@ pub struct Route {
     pub upstream: Option<usize>,
     /// How the request is changed on its way.
     pub forward: Forwarding,
+    /// Which scripts may read the answers; `None`: the upstream speaks of that, if anyone does.
+    pub cors: Option<Cors>,
+    /// What clients are told about it.
+    pub metadata: Described,
 }
 
 /// Which requests a route covers. An empty list matches everything.
@@ -46,9 +52,13 @@ impl Default for Match {
 
 impl Match {
     fn covers(&self, method: &Method, host: &str, path: &str) -> bool {
-        let hosted = || self.hosts.is_empty() || self.hosts.iter().any(|pattern| host_covers(pattern, host));
         let named = || self.methods.is_empty() || self.methods.contains(method);
-        path_covers(&self.path_prefix, path) && hosted() && named()
+        path_covers(&self.path_prefix, path) && self.covers_host(host) && named()
+    }
+
+    /// Whether requests to this host fall under the route, if their path and method do.
+    pub fn covers_host(&self, host: &str) -> bool {
+        self.hosts.is_empty() || self.hosts.iter().any(|pattern| host_covers(pattern, host))
     }
 }
 
@@ -60,6 +70,15 @@ fn host_covers(pattern: &str, host: &str) -> bool {
     pattern.strip_prefix("*.").map_or(pattern == host, |parent| {
         host.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest == parent)
     })
+}
+
+/// What people are told about a protected resource (RFC 9728 §2), where it is not derived from what it demands.
+#[derive(Debug, Clone, Default)]
+pub struct Described {
+    /// `resource_name`: for people, who are asked whether a client may use it.
+    pub name: Option<String>,
+    /// `resource_documentation`: the URL of a page for developers.
+    pub documentation: Option<String>,
 }
 
 /// How a request is changed on its way to the upstream.

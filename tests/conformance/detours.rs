@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Method, Response};
 use http_body_util::Full;
 use keybound::refusal::Reason;
-use keybound::routes::{Access, Forwarding, Match, Policy, Route};
+use keybound::routes::{Access, Described, Forwarding, Match, Policy, Route};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::support::wire::{Answer, Http, Message, read_one};
@@ -30,6 +30,8 @@ fn strict_route(path_prefix: &str, hosts: &[&str]) -> Route {
         access: Access::Enforce(Arc::new(Policy::default())),
         upstream: Some(0),
         forward: Forwarding::default(),
+        cors: None,
+        metadata: Described::default(),
     }
 }
 

@@ -6,12 +6,14 @@
 
 mod access_token;
 mod binding;
+mod cors;
 mod decision;
 mod detours;
 mod differential;
 mod extraction;
 mod fixtures;
 mod hops;
+mod metadata;
 mod mtls;
 mod nonce;
 mod observe;

@@ -6,7 +6,7 @@ use http::Request;
 use keybound::authorize::{Authorized, Presented, Refused};
 use keybound::refusal::Reason;
 use keybound::request::{Front, Inbound, Peer, RequestId};
-use keybound::routes::{Access, Forwarding, Match, Policy, Route};
+use keybound::routes::{Access, Described, Forwarding, Match, Policy, Route};
 use keybound::verify::{AccessToken, IssuerRules, Keyset, TokenHash, UnverifiedToken};
 use serde_json::json;
 
@@ -27,6 +27,8 @@ fn route() -> Route {
         access: Access::Enforce(Arc::new(Policy::default())),
         upstream: Some(0),
         forward: Forwarding::default(),
+        cors: None,
+        metadata: Described::default(),
     }
 }
 

@@ -21,7 +21,7 @@ use keybound::prover::ProofKey;
 use keybound::refusal::Reason;
 use keybound::replay::ReplaySettings;
 use keybound::request::Peer;
-use keybound::routes::{Access, Forwarding, Match, Policy, Route};
+use keybound::routes::{Access, Described, Forwarding, Match, Policy, Route};
 use keybound::server::Server;
 use keybound::telemetry::TelemetrySettings;
 use keybound::time::UnixTime;
@@ -224,6 +224,8 @@ fn settings(certificate: ServerCertificate, issuer: &Issuer, api: SocketAddr) ->
             access: Access::Enforce(Arc::new(Policy::default())),
             upstream: Some(0),
             forward: Forwarding { claims: vec![subject], ..Forwarding::default() },
+            cors: None,
+            metadata: Described::default(),
         }],
         limits: Limits { drain_timeout: Duration::from_secs(2), ..Limits::default() },
         admin: ANY,

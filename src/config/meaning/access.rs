@@ -17,6 +17,8 @@ pub struct Gateway<'a> {
     pub only_decides: bool,
     /// The configured issuers, if all of them could be read.
     pub issuers: Option<Vec<&'a str>>,
+    /// Some listener says what clients see it as, so that they can be told of its resources.
+    pub tells_clients: bool,
 }
 
 pub fn access(written: &written::Access, gateway: &Gateway<'_>, reading: &mut Reading<'_>) -> Access {

@@ -4,6 +4,7 @@
 //! reported.
 
 mod access;
+mod browsers;
 mod forwarding;
 mod fronts;
 mod issuers;

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use http::Method;
 
 use super::upstreams::Upstreams;
-use super::{access, forwarding, fronts, listeners, meanings, values};
+use super::{access, browsers, forwarding, fronts, listeners, meanings, values};
 use crate::config::reading::{Field, Reading};
 use crate::config::values::quoted;
 use crate::config::written::{self, AccessMode, Configuration};
@@ -24,6 +24,7 @@ pub fn all(written: &Configuration, upstreams: &mut Upstreams, reading: &mut Rea
         asks_for_certificates: listeners::ask_for_certificates(written),
         only_decides: fronts::only_decide(written),
         issuers: issuers(written),
+        tells_clients: values(&written.listeners).any(|(_, listener)| listener.public_url.is_given()),
     };
     let names = names(list, reading);
     let mut routes: Vec<Route> = Vec::new();
@@ -99,7 +100,6 @@ fn one(
     upstreams: &mut Upstreams,
     reading: &mut Reading<'_>,
 ) -> Option<Route> {
-    written.cors.later(|_| false, reading);
     if !gateway.only_decides {
         written.upstream.required(EXAMPLE, reading);
     }
@@ -108,7 +108,9 @@ fn one(
     let access = access::access(&written.access, gateway, reading);
     let forward = forwarding::forwarding(&written.forward, &matches.path_prefix, is_public(written), reading);
     let known = upstream.is_some() || (gateway.only_decides && !written.upstream.is_given());
-    known.then_some(Route { name, matches, access, upstream, forward })
+    let cors = written.cors.value().map(|cors| browsers::cors(cors, reading));
+    let metadata = browsers::metadata(&written.metadata, is_public(written), gateway.tells_clients, reading);
+    known.then_some(Route { name, matches, access, upstream, forward, cors, metadata })
 }
 
 fn matches(written: &written::Match, reading: &mut Reading<'_>) -> Match {

@@ -6,6 +6,7 @@ use crate::config::{Finding, Report, Severity, load};
 use crate::gateway::Settings;
 use crate::routes::{Access, AuthorizationForward};
 
+mod browsers;
 mod fronts;
 mod replicas;
 
@@ -94,7 +95,6 @@ fn what_is_not_supported_yet_is_refused_and_its_default_is_not() {
     let top = |field: &'static str, yaml: &'static str| ("top", yaml, field, "not supported yet");
     refused(&[
         ("issuer", "    introspection: { endpoint: https://x }", "issuers[0].introspection", "not supported yet"),
-        ("route", "    cors: { allow_origins: [https://x] }", "routes[0].cors", "not supported yet"),
         top("telemetry.otlp_endpoint", "telemetry: { otlp_endpoint: http://127.0.0.1:4318 }"),
         top("upstreams.a.endpoints[1]", "upstreams: { a: { endpoints: [http://127.0.0.1:1, http://127.0.0.1:2] } }"),
         top("upstreams.a.http2", "upstreams: { a: { endpoints: [http://127.0.0.1:1], http2: true } }"),

@@ -24,7 +24,7 @@ use keybound::keys::{IssuerSettings, KeySource};
 use keybound::refusal::Reason;
 use keybound::replay::ReplaySettings;
 use keybound::request::{Front, PublicUrl};
-use keybound::routes::{Access, Forwarding, Match, Policy, Route};
+use keybound::routes::{Access, Cors, Described, Forwarding, Match, Origins, Policy, Route};
 use keybound::server::Server;
 use keybound::telemetry::TelemetrySettings;
 use keybound::time::UnixTime;
@@ -44,6 +44,8 @@ pub const ISSUER: &str = "https://as.example";
 pub const AUDIENCE: &str = "https://rs.example";
 pub const NONCE_SECRET: &[u8] = &[1; 32];
 pub const NONCE_LIFE: Duration = Duration::from_mins(5);
+/// Whose scripts may call, where any may.
+pub const APP: &str = "https://app.example";
 /// The route of the baseline.
 pub const ROUTE: &str = "api";
 
@@ -55,6 +57,8 @@ pub struct Plan {
     pub limits: Limits,
     pub policy: Policy,
     pub forward: Forwarding,
+    pub cors: Option<Cors>,
+    pub metadata: Described,
     pub public_url: Option<&'static str>,
     /// What stands in front, but for the public URL.
     pub front: Front,
@@ -90,6 +94,8 @@ impl Default for Plan {
             limits: Limits::default(),
             policy: Policy { accepted: Accepted { dpop: true, mtls: false, unbound: false }, ..Policy::default() },
             forward: Forwarding::default(),
+            cors: None,
+            metadata: Described::default(),
             public_url: None,
             front: Front::default(),
             proxy_protocol: ProxyProtocol::Off,
@@ -121,6 +127,13 @@ impl Plan {
         Self { policy: Policy { accepted, ..Policy::default() }, ..Self::default() }
     }
 
+    /// The baseline for scripts of [`APP`].
+    pub fn cors() -> Self {
+        let origins = Origins::Listed(vec![http::HeaderValue::from_static(APP)]);
+        let cors = Cors { origins, allow_credentials: false, max_age: Cors::MAX_AGE };
+        Self { cors: Some(cors), ..Self::default() }
+    }
+
     /// The baseline where proofs must hold a nonce.
     pub fn nonces() -> Self {
         Self::nonces_of(&[NONCE_SECRET])
@@ -144,6 +157,8 @@ pub fn public_route(name: &str, path_prefix: &str) -> Route {
         access: Access::Public,
         upstream: Some(0),
         forward: Forwarding::default(),
+        cors: None,
+        metadata: Described::default(),
     }
 }
 
@@ -191,6 +206,10 @@ pub struct World {
     pub k2: Arc<Key>,
     /// What makes nonces, where the gateway demands them.
     pub nonces: Option<Nonces>,
+    /// Whether scripts of [`APP`] may read answers of the baseline's route.
+    pub cors: bool,
+    /// Where the metadata of the baseline's route are, if anywhere.
+    pub resource_metadata: Option<String>,
     pub dialer: Dialer,
     _files: tempfile::TempDir,
 }
@@ -223,7 +242,12 @@ impl World {
         let jwks = plan.jwks.clone().unwrap_or_else(|| jwks_of(&[("k1", &issuer_key)]));
         std::fs::write(&jwks_file, jwks.to_string()).unwrap();
         let clock = Arc::new(ManualClock::at(UnixTime::from_secs(plan.started)));
-        let (wait, nonces) = (plan.wait, plan.proofs.nonces.clone());
+        let (wait, nonces, cors) = (plan.wait, plan.proofs.nonces.clone(), plan.cors.is_some());
+        let resource_metadata = plan.public_url.map(|url| {
+            let prefix = plan.matches.path_prefix.strip_prefix('/').filter(|rest| !rest.is_empty());
+            let suffix = prefix.map_or_else(String::new, |rest| format!("/{rest}"));
+            format!("{url}/.well-known/oauth-protected-resource{suffix}")
+        });
         let address = plan.upstream.unwrap_or(upstream.address);
         let settings = settings(plan, address, &jwks_file);
         let tls = settings.listeners[0].tls.is_some().then(|| client_tls(None));
@@ -235,7 +259,7 @@ impl World {
         }
         let dialer = Dialer { address: server.addresses()[0], tls, server_name: HOST.to_owned(), announce: Vec::new() };
         let (k1, k2) = (Arc::new(Key::es256()), Arc::new(Key::es256()));
-        Self { server, clock, upstream, issuer_key, k1, k2, nonces, dialer, _files: files }
+        Self { server, clock, upstream, issuer_key, k1, k2, nonces, cors, resource_metadata, dialer, _files: files }
     }
 
     pub fn now(&self) -> i64 {
@@ -375,6 +399,8 @@ pub fn settings(plan: Plan, upstream: std::net::SocketAddr, jwks_file: &std::pat
         access: if plan.observe { Access::Observe(policy) } else { Access::Enforce(policy) },
         upstream: Some(0),
         forward: plan.forward,
+        cors: plan.cors,
+        metadata: plan.metadata,
     });
     let mut issuers = vec![IssuerSettings {
         rules: plan.issuer,

@@ -4,6 +4,7 @@
 use keybound::refusal::{Answer as Kind, Reason};
 use keybound::request::Scheme;
 
+use super::APP;
 use super::shot::Shot;
 use super::wire::Answer;
 
@@ -95,7 +96,9 @@ pub fn assert_refusal(answer: &Answer, reason: Reason, shot: &Shot) {
             "Bearer" => {}
             other => panic!("SHP-03: scheme {other}: {context}"),
         }
+        assert_eq!(challenge.get("resource_metadata"), shot.resource_metadata.as_deref(), "PRM-06: {context}");
     }
+    assert_cors(answer, shot, &context);
     assert!(answer.header("date").is_some(), "SHP-05: Date: {context}");
     assert_eq!(answer.header("cache-control"), Some("no-store"), "SHP-05: {context}");
     if answer.status == 503 {
@@ -123,4 +126,19 @@ pub fn assert_refusal(answer: &Answer, reason: Reason, shot: &Shot) {
     // How every JWS header begins: `{"` in base64url.
     assert!(!all.contains("eyJ"), "SHP-07: a proof came back: {context}");
     assert!(!all.contains("alice") && !all.contains("as.example"), "SHP-07: a claim came back: {context}");
+}
+
+/// SHP-06: a script that may read an answer can read all that it needs, and no other script hears a word.
+fn assert_cors(answer: &Answer, shot: &Shot, context: &str) {
+    let from_app = shot.headers.iter().any(|(name, value)| name == "Origin" && value == APP.as_bytes());
+    let names = answer.headers.iter().map(|(name, _)| name.to_ascii_lowercase());
+    let said: Vec<String> = names.filter(|name| name.starts_with("access-control-")).collect();
+    if !(shot.cors && from_app) {
+        assert!(said.is_empty(), "SHP-06: {context}");
+        return;
+    }
+    assert_eq!(answer.all("access-control-allow-origin"), [APP], "SHP-06: {context}");
+    assert_eq!(answer.all("access-control-expose-headers"), ["DPoP-Nonce, WWW-Authenticate"], "SHP-06: {context}");
+    assert_eq!(said.len(), 2, "SHP-06: {context}");
+    assert_eq!(answer.all("vary"), ["Origin"], "SHP-06: {context}");
 }

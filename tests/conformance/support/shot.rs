@@ -43,6 +43,10 @@ pub struct Shot {
     pub fresh: bool,
     /// Whether the gateway hands out nonces.
     pub nonces: bool,
+    /// Whether scripts of [`super::APP`] may read.
+    pub cors: bool,
+    /// What challenges say about metadata.
+    pub resource_metadata: Option<String>,
     /// The route that counts the refusal, where the default is wrong.
     pub route: Option<&'static str>,
 }
@@ -68,6 +72,8 @@ impl Shot {
             fill_ath: true,
             fresh: true,
             nonces: world.nonces.is_some(),
+            cors: world.cors,
+            resource_metadata: world.resource_metadata.clone(),
             route: None,
         }
         .with(|shot| {
