@@ -70,6 +70,8 @@ server.listen(0, '127.0.0.1', () => {
     clients,
     jwks,
     scopes: ['read'],
+    // Scripts in browsers may ask for tokens.
+    clientBasedCORS: () => true,
     clientAuthMethods: ['client_secret_basic', 'self_signed_tls_client_auth'],
     enabledJWA: { dPoPSigningAlgValues: ['ES256', 'PS256', 'Ed25519', 'EdDSA'] },
     ttl: { ClientCredentials: 600 },

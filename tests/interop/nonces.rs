@@ -1,15 +1,14 @@
 //! Good clients behind a balancer that sends every connection to another gateway: nonces are demanded, and nobody notices
 //! but for one more attempt in the beginning.
 
-use std::io::copy;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
-use std::thread;
 
 use serde_json::Value;
 
 use crate::servers::Redis;
-use crate::stage::{AUDIENCE, Api, AuthorizationServer, Certificates, Gateway, Running, node, program, repository};
+use crate::stage::{
+    AUDIENCE, Api, AuthorizationServer, Certificates, Gateway, Relay, Running, node, program, repository,
+};
 
 #[test]
 fn oauth4webapi_works_through_nonces_of_two_gateways() {
@@ -29,8 +28,8 @@ fn play(mut client: Command) {
     let certificates = Certificates::make();
     let authorization_server = AuthorizationServer::start(&certificates);
     let api = Api::start();
-    let balancer = TcpListener::bind("127.0.0.1:0").unwrap();
-    let origin = format!("https://localhost:{}", balancer.local_addr().unwrap().port());
+    let balancer = Relay::bind();
+    let origin = balancer.origin();
     certificates.write("nonce.secret", "a secret that both gateways know: 7f3b");
     let more = format!(
         "replicas: 2
@@ -41,8 +40,7 @@ replay: {{ store: redis, redis: {{ urls: ['redis://127.0.0.1:{}'], timeout: 2s }
     );
     let start = || Gateway::with(&certificates, &authorization_server.issuer, api.address, Some(&origin), &more);
     let gateways = [start(), start()];
-    let addresses = [gateways[0].address, gateways[1].address];
-    thread::spawn(move || balance(&balancer, addresses));
+    balancer.lead_to(gateways.iter().map(|gateway| gateway.address).collect());
 
     client
         .envs(certificates.environment())
@@ -68,19 +66,4 @@ replay: {{ store: redis, redis: {{ urls: ['redis://127.0.0.1:{}'], timeout: 2s }
 fn access(lines: &[String]) -> Vec<Value> {
     let lines = lines.iter().map(|line| serde_json::from_str::<Value>(line).expect("a JSON line"));
     lines.filter(|line| line["target"] == "access").collect()
-}
-
-/// Sends every other connection to the other gateway.
-fn balance(balancer: &TcpListener, gateways: [SocketAddr; 2]) {
-    for (index, client) in balancer.incoming().enumerate() {
-        let (Ok(client), Ok(gateway)) = (client, TcpStream::connect(gateways[index % 2])) else { return };
-        let ways = [(client.try_clone(), gateway.try_clone()), (Ok(gateway), Ok(client))];
-        for (from, to) in ways {
-            let (Ok(mut from), Ok(mut to)) = (from, to) else { return };
-            thread::spawn(move || {
-                let _ = copy(&mut from, &mut to);
-                let _ = to.shutdown(Shutdown::Write);
-            });
-        }
-    }
 }

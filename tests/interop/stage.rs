@@ -3,8 +3,8 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -19,6 +19,7 @@ use tempfile::TempDir;
 pub const AUDIENCE: &str = "https://api.example.com";
 pub const PATIENCE: Duration = Duration::from_mins(2);
 
+/// A script of this folder, or one at a path from here.
 pub fn node(script: &str) -> Command {
     installed(repository("tests/interop/node_modules"));
     let mut node = Command::new(program("KEYBOUND_NODE", "target/interop/bin/node"));
@@ -110,8 +111,13 @@ pub struct AuthorizationServer {
 
 impl AuthorizationServer {
     pub fn start(certificates: &Certificates) -> Self {
+        Self::of(certificates, AUDIENCE)
+    }
+
+    /// One whose tokens are for another resource.
+    pub fn of(certificates: &Certificates, audience: &str) -> Self {
         let mut command = node("authorization-server.mjs");
-        command.envs(certificates.environment()).env("AUDIENCE", AUDIENCE);
+        command.envs(certificates.environment()).env("AUDIENCE", audience);
         let running = Running::start(command, &certificates.file("authorization-server.log"));
         let line = running.line();
         let ready: Value = serde_json::from_str(&line).expect("the authorization server prints its issuer");
@@ -131,6 +137,20 @@ impl Gateway {
 
     /// The same with more configuration, and for clients that see another origin.
     pub fn with(certificates: &Certificates, issuer: &str, api: SocketAddr, origin: Option<&str>, more: &str) -> Self {
+        let route = format!(
+            "
+routes:
+  - name: orders
+    upstream: http://{api}
+    access: {{ scopes: [read] }}
+    forward: {{ claims: {{ X-Auth-Subject: sub }} }}
+{more}"
+        );
+        Self::of(certificates, issuer, AUDIENCE, origin, &route)
+    }
+
+    /// A gateway whose routes, and whatever else is not about listeners and issuers, are in `more`.
+    pub fn of(certificates: &Certificates, issuer: &str, audience: &str, origin: Option<&str>, more: &str) -> Self {
         let configuration = format!(
             "
 listeners:
@@ -142,14 +162,9 @@ listeners:
       client_certificates: {{ mode: request }}
 issuers:
   - issuer: {issuer}
-    audiences: [{AUDIENCE}]
+    audiences: [{audience}]
     keys: {{ discover: true }}
     ca_file: {ca}
-routes:
-  - name: orders
-    upstream: http://{api}
-    access: {{ scopes: [read] }}
-    forward: {{ claims: {{ X-Auth-Subject: sub }} }}
 admin: {{ address: 127.0.0.1:0 }}
 {more}",
             origin = origin.unwrap_or("null"),
@@ -192,6 +207,42 @@ fn await_ready(admin: SocketAddr) {
     }
 }
 
+/// An address that is known before the gateways behind it are: it hands every connection to the next of them in turn.
+pub struct Relay {
+    listener: TcpListener,
+    pub address: SocketAddr,
+}
+
+impl Relay {
+    pub fn bind() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        Self { listener, address }
+    }
+
+    /// As clients see it.
+    pub fn origin(&self) -> String {
+        format!("https://localhost:{}", self.address.port())
+    }
+
+    pub fn lead_to(self, gateways: Vec<SocketAddr>) {
+        thread::spawn(move || {
+            for (index, client) in self.listener.incoming().enumerate() {
+                let gateway = TcpStream::connect(gateways[index % gateways.len()]);
+                let (Ok(client), Ok(gateway)) = (client, gateway) else { return };
+                let ways = [(client.try_clone(), gateway.try_clone()), (Ok(gateway), Ok(client))];
+                for (from, to) in ways {
+                    let (Ok(mut from), Ok(mut to)) = (from, to) else { return };
+                    thread::spawn(move || {
+                        let _ = io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Write);
+                    });
+                }
+            }
+        });
+    }
+}
+
 /// An API that knows nothing of tokens, and remembers the head of every request in lower case.
 pub struct Api {
     pub address: SocketAddr,
@@ -200,6 +251,11 @@ pub struct Api {
 
 impl Api {
     pub fn start() -> Self {
+        Self::answering("")
+    }
+
+    /// One that answers this JSON.
+    pub fn answering(body: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::<Mutex<Vec<String>>>::default();
@@ -207,7 +263,7 @@ impl Api {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let log = Arc::clone(&log);
-                thread::spawn(move || answer(&stream.unwrap(), &log));
+                thread::spawn(move || answer(&stream.unwrap(), &log, body));
             }
         });
         Self { address, requests }
@@ -218,7 +274,7 @@ impl Api {
     }
 }
 
-fn answer(stream: &TcpStream, log: &Mutex<Vec<String>>) {
+fn answer(stream: &TcpStream, log: &Mutex<Vec<String>>, body: &str) {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut reader = BufReader::new(stream);
     let mut head = String::new();
@@ -240,7 +296,10 @@ fn answer(stream: &TcpStream, log: &Mutex<Vec<String>>) {
     }
     log.lock().unwrap().push(head);
     let mut stream = stream;
-    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+    let kind = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
+    let length = body.len();
+    let answer = format!("HTTP/1.1 200 OK\r\n{kind}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+    stream.write_all(answer.as_bytes()).unwrap();
 }
 
 /// A child process whose lines arrive as they are printed; it ends when this is dropped.
@@ -264,7 +323,7 @@ impl Running {
         Self { process, lines, complaints: complaints.to_owned() }
     }
 
-    fn line(&self) -> String {
+    pub fn line(&self) -> String {
         self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no line came: {}", self.complaints()))
     }
 
