@@ -54,7 +54,7 @@ catalogue! {
     HopMalformed "hop_malformed" Malformed "A field of the proxy in front of this service is malformed.";
     /// Somebody who is no trusted proxy asks a decision endpoint, or begins a connection that a proxy must announce.
     HopUntrusted "hop_untrusted" Forbidden "This service is not for direct use.";
-    /// CONNECT or TRACE.
+    /// CONNECT or TRACE; for metadata, anything but GET and HEAD.
     MethodNotServed "method_not_served" MethodNotServed "The method is not served here.";
     /// The authority belongs to another certificate than this connection's.
     AuthorityMisdirected "authority_misdirected" Misdirected "This connection does not serve the requested authority.";

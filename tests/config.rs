@@ -116,6 +116,14 @@ fn the_example_is_valid_and_states_the_defaults() {
 }
 
 #[test]
+fn the_guide_for_mcp_is_valid() {
+    let guide = include_str!("../docs/mcp.md");
+    let yaml = guide.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let loaded = read(yaml).unwrap_or_else(|report| panic!("{}", report.render(false)));
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+}
+
+#[test]
 fn every_mistake_is_reported_at_its_place_in_one_go() {
     let report = read(
         "\

@@ -7,7 +7,7 @@ use clap::Args;
 use keybound::accept::{ClientCertificates, ListenerSettings};
 use keybound::gateway::Settings;
 use keybound::replay::{OnFailure, Topology};
-use keybound::routes::{Access, Route};
+use keybound::routes::{Access, Origins, Route};
 
 use super::configuration::{ConfigArgs, tell};
 use super::stdout;
@@ -50,7 +50,7 @@ fn summary(settings: &Settings) -> String {
     for route in &settings.routes {
         let upstream = route.upstream.and_then(|index| settings.upstreams.get(index));
         let to = upstream.map_or_else(|| "a verdict".to_owned(), |to| format!("{}://{}", to.scheme, to.authority));
-        let _ = writeln!(text, "  route     {} -> {to}, {}", covered(route), demanded(&route.access));
+        let _ = writeln!(text, "  route     {} -> {to}, {}{}", covered(route), demanded(&route.access), scripts(route));
     }
     text
 }
@@ -100,6 +100,18 @@ fn covered(route: &Route) -> String {
     let methods: String = route.matches.methods.iter().flat_map(|method| [method.as_str(), " "]).collect();
     let covered = format!("{methods}{}{}", route.matches.hosts.join(","), route.matches.path_prefix);
     if route.name == covered { covered } else { format!("{}: {covered}", route.name) }
+}
+
+/// Whose scripts may call it.
+fn scripts(route: &Route) -> String {
+    match route.cors.as_ref().map(|cors| &cors.origins) {
+        None => String::new(),
+        Some(Origins::Any) => "; scripts of every origin".to_owned(),
+        Some(Origins::Listed(origins)) => {
+            let origins: Vec<_> = origins.iter().filter_map(|origin| origin.to_str().ok()).collect();
+            format!("; scripts of {}", origins.join(", "))
+        }
+    }
 }
 
 fn demanded(access: &Access) -> String {

@@ -164,6 +164,8 @@ fn list<'n>(names: impl Iterator<Item = &'n str>) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const APP: &str = "https://app.example.com";
@@ -263,5 +265,36 @@ mod tests {
         expose(&mut speaks);
         assert_eq!(shown(&speaks, "access-control-expose-headers"), "ETag, DPoP-Nonce, WWW-Authenticate");
         assert_eq!(shown(&speaks, "access-control-allow-origin"), APP);
+    }
+
+    proptest! {
+        /// Whatever is asked and said, only a listed origin is ever named, and no name stands twice.
+        #[test]
+        fn nobody_else_hears_a_word(
+            origin in "(https://app.example.com)?[ -~]{0,20}",
+            asked in "[ -~]{0,60}",
+            exposed in "[ -~]{0,60}",
+        ) {
+            let Ok(origin) = HeaderValue::from_str(&origin) else { return Ok(()) };
+            let rule = cors(&[APP]);
+            let question = Preflight { origin: origin.clone(), method: Method::PUT };
+            let mut request = HeaderMap::new();
+            request.insert("access-control-request-headers", HeaderValue::from_str(&asked).unwrap());
+            let preflight = answer(&question, &request, &rule).into_parts().0.headers;
+            let mut marked = HeaderMap::new();
+            marked.insert("access-control-expose-headers", HeaderValue::from_str(&exposed).unwrap());
+            mark(&mut marked, &rule, Some(&origin));
+            for headers in [preflight, marked] {
+                let speaks = headers.keys().any(|name| name.as_str().starts_with("access-control-"));
+                prop_assert_eq!(speaks, origin == APP, "{:?}", headers);
+                for value in headers.values() {
+                    let mut names: Vec<String> = items(value).map(str::to_ascii_lowercase).collect();
+                    let all = names.len();
+                    names.sort();
+                    names.dedup();
+                    prop_assert_eq!(names.len(), all, "{:?}", value);
+                }
+            }
+        }
     }
 }

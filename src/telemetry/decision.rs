@@ -9,7 +9,7 @@ pub enum Decision {
     Refuse,
     /// Forwarded unproven on a route that observes, where it would be refused otherwise.
     Observe,
-    /// Forwarded on a public route.
+    /// Forwarded on a public route, or for everyone and answered here: a preflight, metadata.
     Public,
     /// Not decided or not answered by the gateway's or the upstream's fault.
     Error,

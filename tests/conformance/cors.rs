@@ -23,16 +23,14 @@ fn from(shot: Shot, origin: &str) -> Shot {
 }
 
 /// What a browser sends before a script's request.
-async fn ask(world: &World, http: Http, target: &str, lines: &[(&str, &str)]) -> Answer {
+fn question_as(lines: &[(&str, &str)], target: &str, body: &str) -> Message {
     let headers = lines.iter().map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec())).collect();
-    let message = Message {
-        method: "OPTIONS".to_owned(),
-        target: target.to_owned(),
-        host: Some(HOST.to_owned()),
-        headers,
-        body: Vec::new(),
-    };
-    world.dialer.send(http, &message).await.unwrap()
+    let (method, host) = ("OPTIONS".to_owned(), Some(HOST.to_owned()));
+    Message { method, target: target.to_owned(), host, headers, body: body.as_bytes().to_vec() }
+}
+
+async fn ask(world: &World, http: Http, target: &str, lines: &[(&str, &str)]) -> Answer {
+    world.dialer.send(http, &question_as(lines, target, "")).await.unwrap()
 }
 
 async fn preflight(world: &World, http: Http, target: &str, origin: &str, method: &str) -> Answer {
@@ -71,6 +69,21 @@ async fn pos_44_a_preflight_is_answered_without_credentials() {
         assert_eq!(counted(&world, "api", "public", 204), count);
     }
     world.passes(&from(world.good().method("PUT"), APP)).await;
+}
+
+#[tokio::test]
+async fn pos_44_the_request_follows_on_the_same_connection() {
+    use tokio::io::AsyncWriteExt as _;
+    let world = Plan::cors().start().await;
+    let mut stream = world.dialer.connect(Http::One).await.unwrap();
+    let question = [("Origin", APP), ("Access-Control-Request-Method", "GET")];
+    for body in ["", "nobody sends this"] {
+        stream.write_all(&question_as(&question, "/api/item", body).to_bytes()).await.unwrap();
+        assert_eq!(crate::support::wire::read_answer(&mut *stream, false).await.unwrap().status, 204);
+        stream.write_all(&from(world.good(), APP).message().to_bytes()).await.unwrap();
+        assert_eq!(crate::support::wire::read_answer(&mut *stream, false).await.unwrap().status, 200);
+    }
+    assert_eq!(world.upstream.count(), 2);
 }
 
 #[tokio::test]

@@ -75,7 +75,8 @@ const changed = new Promise((resolve) => {
   client.setNotificationHandler(ToolListChangedNotificationSchema, () => resolve(true));
 });
 const names = async () => (await client.listTools()).tools.map(({ name }) => name);
-await client.connect(new StreamableHTTPClientTransport(server, { fetch: prove }));
+const transport = new StreamableHTTPClientTransport(server, { fetch: prove });
+await client.connect(transport);
 report('tools/list', { tools: await names() });
 const { content } = await client.callTool({ name: 'add', arguments: { a: 2, b: 40 } });
 report('tools/call', { text: content[0].text });
@@ -85,6 +86,7 @@ const progress = [];
 const brewed = await client.callTool({ name: 'brew' }, undefined, { onprogress: (step) => progress.push(step.progress) });
 report('a slow tool', { progress, text: brewed.content[0].text });
 report('a notification', { changed: await changed, tools: await names() });
+await transport.terminateSession();
 report('the whole session', { broken, challenged: seen.challenged });
 await client.close();
 

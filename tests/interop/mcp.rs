@@ -13,10 +13,22 @@ const SILENCE: &str = "2500";
 
 #[test]
 fn an_mcp_client_finds_its_way_and_a_thief_does_not() {
+    play("/mcp");
+}
+
+/// A client that asks in vain for the document of its server's path takes that of the whole host.
+#[test]
+fn an_mcp_client_finds_the_document_of_the_whole_host() {
+    play("/");
+}
+
+fn play(path_prefix: &str) {
     let certificates = Certificates::make();
     let relay = Relay::bind();
     let (origin, server) = (relay.origin(), format!("{}/mcp", relay.origin()));
-    let authorization_server = AuthorizationServer::of(&certificates, &server);
+    let suffix = path_prefix.trim_end_matches('/');
+    let resource = format!("{origin}{suffix}");
+    let authorization_server = AuthorizationServer::of(&certificates, &resource);
     let mut mcp: Command = node("mcp-server.mjs");
     mcp.env("SILENCE", SILENCE);
     let mcp = Running::start(mcp, &certificates.file("mcp-server.log"));
@@ -28,7 +40,7 @@ upstreams:
   mcp: {{ endpoints: ['http://{address}'], response_timeout: 1s }}
 routes:
   - name: mcp
-    match: {{ path_prefix: /mcp }}
+    match: {{ path_prefix: {path_prefix} }}
     upstream: mcp
     access: {{ bindings: [dpop], scopes: [read] }}
     metadata: {{ resource_name: Orders for machines }}
@@ -37,7 +49,7 @@ limits: {{ idle_timeout: 1s }}
 replicas: 1
 "
     );
-    let gateway = Gateway::of(&certificates, &authorization_server.issuer, &server, Some(&origin), &configuration);
+    let gateway = Gateway::of(&certificates, &authorization_server.issuer, &resource, Some(&origin), &configuration);
     relay.lead_to(vec![gateway.address]);
 
     let mut client = node("mcp-client.mjs");
@@ -50,14 +62,14 @@ replicas: 1
         format!("\nthe client: {}\nthe server: {requests:#?} {}\n{log}", client.complaints(), mcp.complaints())
     };
     let steps: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).expect("JSON lines")).collect();
-    let metadata = format!("{origin}/.well-known/oauth-protected-resource/mcp");
+    let metadata = format!("{origin}/.well-known/oauth-protected-resource{suffix}");
     let expected = [
         json!({"name": "without a token", "status": 401, "resource_metadata": metadata}),
         json!({"name": "with a token that is none", "status": 401, "resource_metadata": metadata}),
         json!({
             "name": "metadata",
             "document": {
-                "resource": server,
+                "resource": resource,
                 "resource_name": "Orders for machines",
                 "authorization_servers": [authorization_server.issuer],
                 "scopes_supported": ["read"],
@@ -80,7 +92,7 @@ replicas: 1
     // What the server saw was proven, all of it, and it saw one session with one stream of its own.
     let requests: Vec<Value> = requests.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(requests.iter().all(|request| request["scheme"] == "Bearer" && request["dpop"] == false), "{}", seen());
-    assert_eq!(requests.iter().filter(|request| request["method"] == "GET").count(), 1, "{}", seen());
+    let count = |method: &str| requests.iter().filter(|request| request["method"] == method).count();
     // initialize, initialized, list, add, brew, list
-    assert_eq!(requests.iter().filter(|request| request["method"] == "POST").count(), 6, "{}", seen());
+    assert_eq!((count("POST"), count("GET"), count("DELETE")), (6, 1, 1), "{}", seen());
 }
