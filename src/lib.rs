@@ -10,7 +10,7 @@
 //!    with [`tokens`] remembering signatures and [`keys`] holding the issuers' public keys.
 //! 5. [`replay`]: each proof passes once.
 //! 6. [`authorize`]: the value that travels, stage by stage, and ends as an [`authorize::Authorized`].
-//! 7. [`forward`]: takes an authorized request and nothing else.
+//! 7. [`forward`]: takes an authorized request and nothing else; [`identity`] signs who was proven to ask.
 //! 8. [`respond`]: words for whoever was refused; [`refusal`] is the catalogue of reasons.
 //!
 //! [`gateway`] tells this in order; [`server`] runs it as [`config`] says; [`telemetry`] and [`admin`] show it.
@@ -25,6 +25,7 @@ pub mod clock;
 pub mod config;
 pub mod forward;
 pub mod gateway;
+pub mod identity;
 pub mod keys;
 pub mod prover;
 pub mod refusal;

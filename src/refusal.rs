@@ -185,6 +185,9 @@ catalogue! {
     /// This key holds as many live proofs as one key may.
     ReplayKeyQuota "replay_key_quota" TooManyProofs "Too many requests with this key.";
 
+    /// What the upstream is told of the caller cannot be signed.
+    IdentityUnavailable "identity_unavailable" Unavailable "The service is temporarily unavailable.";
+
     // The upstream.
     /// No connection could be made, or it broke before an answer.
     UpstreamUnreachable "upstream_unreachable" BadGateway "The upstream cannot be reached.";

@@ -10,21 +10,22 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// Which stations each station may import, in the order of a request's way. What is not listed may import anything.
-const MAY_IMPORT: [(&str, &[&str]); 16] = [
+const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("workers", &[]),
     ("refusal", &[]),
     ("time", &[]),
     ("clock", &["time"]),
     ("request", &["refusal"]),
     ("verify", &["refusal", "time", "request"]),
-    ("routes", &["refusal", "time", "request", "verify"]),
+    ("identity", &["time", "verify"]),
+    ("routes", &["refusal", "time", "request", "verify", "identity"]),
     ("accept", &["refusal", "time", "request", "workers"]),
     ("keys", &["refusal", "time", "clock", "verify"]),
     ("replay", &["refusal", "time", "clock", "verify", "workers"]),
     ("tokens", &["refusal", "time", "clock", "verify", "keys"]),
     ("authorize", &["refusal", "time", "request", "verify", "routes", "replay"]),
     ("respond", &["refusal", "request", "routes"]),
-    ("forward", &["refusal", "request", "routes", "authorize", "keys", "workers"]),
+    ("forward", &["refusal", "request", "identity", "routes", "authorize", "keys", "workers"]),
     ("telemetry", &["refusal", "time", "clock", "request", "verify"]),
     (
         "gateway",
@@ -34,6 +35,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
             "clock",
             "request",
             "verify",
+            "identity",
             "routes",
             "accept",
             "keys",
@@ -48,7 +50,7 @@ const MAY_IMPORT: [(&str, &[&str]); 16] = [
 ];
 
 /// Stations without I/O, async, clock and logging.
-const PURE: [&str; 6] = ["refusal", "time", "request", "verify", "routes", "respond"];
+const PURE: [&str; 7] = ["refusal", "time", "request", "verify", "identity", "routes", "respond"];
 
 const IMPURE: [&str; 13] = [
     "tokio",

@@ -48,8 +48,18 @@ impl Admin {
             },
             "/metrics" => self.metrics(),
             "/observed" => json(&self.gateway.observations().report()),
+            "/identity/jwks.json" => self.identity_set(),
             _ => text(StatusCode::NOT_FOUND, format!("nothing here\n{INDEX}")),
         }
+    }
+
+    /// What upstreams verify assertions with. They may keep it for a while: a key is published before it signs.
+    fn identity_set(&self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::new(self.gateway.identity_set().clone()));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
+        response
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
@@ -72,7 +82,15 @@ impl Admin {
     }
 }
 
-const INDEX: &str = "keybound admin\n\n/metrics  for Prometheus\n/healthz  the process lives\n/readyz   requests may be sent here\n/observed who would be refused on routes that observe\n";
+const INDEX: &str = "\
+keybound admin
+
+/metrics             for Prometheus
+/healthz             the process lives
+/readyz              requests may be sent here
+/observed            who would be refused on routes that observe
+/identity/jwks.json  keys that sign who was proven to ask
+";
 
 fn lines(first: &str, rest: &[String]) -> String {
     let mut text = format!("{first}\n");

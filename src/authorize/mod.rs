@@ -13,7 +13,7 @@ use crate::replay::{Question, ReplayLog};
 use crate::request::{Credentials, Inbound};
 use crate::routes::{Access, Policy, Route};
 use crate::time::UnixTime;
-use crate::verify::{AccessToken, Binding, Possession, Presentation, Proof, ProofKeys, ProofRules, TokenHash, prove};
+use crate::verify::{AccessToken, Demand, Possession, Presentation, Proof, ProofKeys, ProofRules, TokenHash, prove};
 
 /// A request that was refused, with the request itself: its body may still be on its way.
 pub struct Refused<B> {
@@ -204,7 +204,7 @@ impl<B> Fresh<B> {
             Ok(()) => {
                 let Presented { inbound, route, credentials, .. } = presented;
                 let nonce = possession.proof().and_then(Proof::nonce);
-                let grant = Grant { token, credentials, binding: possession.binding(), nonce };
+                let grant = Grant { token, credentials, proven: *possession.proven(), nonce, at: now };
                 Ok(Authorized { inbound, route, grant: Some(grant) })
             }
             Err(refusal) => Err(presented.refuse(refusal)),
@@ -216,8 +216,9 @@ impl<B> Fresh<B> {
 pub struct Grant {
     token: Arc<AccessToken>,
     credentials: Credentials,
-    binding: Binding,
+    proven: Demand,
     nonce: Option<UnixTime>,
+    at: UnixTime,
 }
 
 impl Grant {
@@ -232,8 +233,13 @@ impl Grant {
     }
 
     /// What was proven.
-    pub const fn binding(&self) -> Binding {
-        self.binding
+    pub const fn proven(&self) -> &Demand {
+        &self.proven
+    }
+
+    /// When it was granted.
+    pub const fn at(&self) -> UnixTime {
+        self.at
     }
 
     /// When the proof's nonce was made, if it had to have one.

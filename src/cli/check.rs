@@ -50,7 +50,13 @@ fn summary(settings: &Settings) -> String {
     for route in &settings.routes {
         let upstream = route.upstream.and_then(|index| settings.upstreams.get(index));
         let to = upstream.map_or_else(|| "a verdict".to_owned(), |to| format!("{}://{}", to.scheme, to.authority));
-        let _ = writeln!(text, "  route     {} -> {to}, {}{}", covered(route), demanded(&route.access), scripts(route));
+        let told = route
+            .forward
+            .identity
+            .as_ref()
+            .map_or_else(String::new, |identity| format!("; tells {} in {}", identity.audience, identity.header));
+        let (covered, demanded, scripts) = (covered(route), demanded(&route.access), scripts(route));
+        let _ = writeln!(text, "  route     {covered} -> {to}, {demanded}{scripts}{told}");
     }
     text
 }

@@ -261,6 +261,17 @@ written! {
         claims: Field<Named<String>>,
         headers: Field<Named<String>>,
         client_certificate: Field<CertificateForward>,
+        identity: Nullable<Identity>,
+    }
+
+    /// How the upstream is told who was proven to ask.
+    #[allow(clippy::struct_field_names, reason = "the names are the file's")]
+    Identity {
+        header: Field<String>,
+        sign_with: Field<Files>,
+        audience: Field<String>,
+        issuer: Field<String>,
+        lifetime: Field<Duration>,
     }
 
     /// Bounds on connections and requests.

@@ -17,6 +17,7 @@ use super::body::RequestBody;
 use super::reserved::OwnFields;
 use super::upgrade;
 use crate::authorize::{Authorized, Grant};
+use crate::identity::Statement;
 use crate::refusal::{Reason, Refusal};
 use crate::request::connection::remove_hop_by_hop;
 use crate::request::{ClientCertificate, Inbound, Target};
@@ -35,6 +36,7 @@ pub fn prepare(
     let forwarding = &route.forward;
     let facts = client_facts(&inbound);
     let certificate = client_certificate(forwarding, inbound.certificate());
+    let assertion = grant.as_ref().map(|grant| assertion(forwarding, grant, &inbound)).transpose()?.flatten();
     let (mut request, _peer, target, _id) = inbound.into_parts();
     let on_upgrade = websocket.then(|| hyper::upgrade::on(&mut request));
     let (mut parts, body) = request.into_parts();
@@ -47,7 +49,8 @@ pub fn prepare(
     remove_reserved(headers, own);
     // What the route fixes comes first, so that it cannot replace what was proven.
     let proven = grant.iter().flat_map(|grant| identity(forwarding, grant));
-    for (name, value) in forwarding.headers.iter().cloned().chain(proven).chain(certificate).chain(facts) {
+    let added = proven.chain(certificate).chain(assertion).chain(facts);
+    for (name, value) in forwarding.headers.iter().cloned().chain(added) {
         headers.insert(name, value);
     }
     if !headers.get(header::HOST).is_some_and(|host| target.is_spelled(host.as_bytes())) {
@@ -66,21 +69,23 @@ pub fn prepare(
 }
 
 /// The fields about the caller that a proxy hands on itself, when it only asked.
-pub fn verdict(authorized: Authorized<Incoming>) -> HeaderMap {
+pub fn verdict(authorized: Authorized<Incoming>) -> Result<HeaderMap, Refusal> {
     let (inbound, route, grant) = authorized.into_parts();
     let forwarding = &route.forward;
+    let assertion = grant.as_ref().map(|grant| assertion(forwarding, grant, &inbound)).transpose()?.flatten();
     let mut headers = HeaderMap::new();
     let nothing = HeaderValue::from_static("");
-    let names = forwarding.claims.iter().map(|(name, _)| name.clone());
+    let names = forwarding.claims.iter().map(|(name, _)| name);
+    let names = names.chain(forwarding.identity.as_ref().map(|identity| &identity.header)).cloned();
     headers.extend(names.chain([header::AUTHORIZATION]).map(|name| (name, nothing.clone())));
     // Whom nobody proved to be anybody passes as it came, if it passes.
     let as_sent = inbound.request().headers().get(header::AUTHORIZATION).filter(|_| grant.is_none()).cloned();
     headers.extend(as_sent.map(|value| (header::AUTHORIZATION, value)));
     headers.extend(forwarding.headers.iter().cloned());
-    for (name, value) in grant.iter().flat_map(|grant| identity(forwarding, grant)) {
+    for (name, value) in grant.iter().flat_map(|grant| identity(forwarding, grant)).chain(assertion) {
         headers.insert(name, value);
     }
-    headers
+    Ok(headers)
 }
 
 /// RFC 9440 §2.2. The same field of a client was removed.
@@ -110,6 +115,25 @@ fn identity<'a>(forwarding: &'a Forwarding, grant: &'a Grant) -> impl Iterator<I
     let claims =
         claims.filter_map(|(name, claim)| Some((name.clone(), grant.token().claim(claim).and_then(claim_value)?)));
     claims.chain(authorization(forwarding, grant).map(|value| (header::AUTHORIZATION, value)))
+}
+
+/// The same in a form that the upstream can verify. An upstream that expects it must not go without.
+fn assertion(
+    forwarding: &Forwarding,
+    grant: &Grant,
+    inbound: &Inbound<Incoming>,
+) -> Result<Option<(HeaderName, HeaderValue)>, Refusal> {
+    let Some(identity) = &forwarding.identity else { return Ok(None) };
+    let statement = Statement {
+        token: grant.token(),
+        proven: grant.proven(),
+        method: inbound.request().method().as_str(),
+        url: inbound.target().external_url(),
+        request_id: inbound.id().as_str(),
+        now: grant.at(),
+    };
+    let value = identity.assert(&statement).ok_or(Reason::IdentityUnavailable)?;
+    Ok(Some((identity.header.clone(), value)))
 }
 
 fn authorization(forwarding: &Forwarding, grant: &Grant) -> Option<HeaderValue> {

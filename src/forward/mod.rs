@@ -70,7 +70,10 @@ impl Forwarder {
     /// What a proxy that asked for a verdict has to know: the fields that the request would have been forwarded with.
     /// Those that are empty are there too, so that a proxy which copies them overwrites what its client sent under the
     /// same names. The pass is spent.
-    pub fn verdict(&self, authorized: Authorized<Incoming>) -> HeaderMap {
+    ///
+    /// # Errors
+    /// [`Reason::IdentityUnavailable`].
+    pub fn verdict(&self, authorized: Authorized<Incoming>) -> Result<HeaderMap, Refusal> {
         egress::verdict(authorized)
     }
 

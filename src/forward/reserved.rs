@@ -110,7 +110,8 @@ impl OwnFields {
     pub fn of<'r>(routes: impl IntoIterator<Item = &'r Route>, told: impl IntoIterator<Item = HeaderName>) -> Self {
         let names = |route: &'r Route| {
             let claims = route.forward.claims.iter().map(|(name, _)| name);
-            claims.chain(route.forward.headers.iter().map(|(name, _)| name))
+            let identity = route.forward.identity.iter().map(|identity| &identity.header);
+            claims.chain(route.forward.headers.iter().map(|(name, _)| name)).chain(identity)
         };
         let folded = |name: &HeaderName| Folded::of(name.as_str()).as_str().to_owned();
         let told = told.into_iter().map(|name| folded(&name));

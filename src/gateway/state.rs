@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_lc_rs::rand;
+use bytes::Bytes;
 
 use super::settings::Settings;
 use crate::accept::Limits;
 use crate::clock::{Clock, ClockWatch};
 use crate::forward::{Forwarder, OwnFields, UpstreamError};
+use crate::identity;
 use crate::keys::{Issuers, KeyEvents, RefreshResult};
 use crate::replay::{Questions, ReplayLog, StoreStatus};
 use crate::request::{CertificateField, RequestId};
@@ -38,6 +40,7 @@ pub struct Gateway {
     pub(super) ledger: Arc<Ledger>,
     pub(super) questions: Questions,
     pub(super) observations: Observations,
+    identity_set: Bytes,
     started: UnixTime,
     draining: AtomicBool,
     clock_watch: ClockWatch,
@@ -101,6 +104,8 @@ impl Gateway {
         }
         let told = settings.listeners.iter().filter_map(|listener| listener.front.certificate.as_ref());
         let own = OwnFields::of(routes.iter().map(|route| &**route), told.map(CertificateField::name));
+        let signing = routes.iter().filter_map(|route| route.forward.identity.as_ref());
+        let identity_set = identity::public_set(signing.flat_map(|identity| &identity.keys).map(|key| &**key));
         let started = clock.now();
         let mut prefix = [0; 8];
         rand::fill(&mut prefix).map_err(|_| GatewayError::Random)?;
@@ -117,6 +122,7 @@ impl Gateway {
             observations: Observations::default(),
             ledger: Arc::new(Ledger { metrics, clock: Arc::clone(&clock), log }),
             clock,
+            identity_set: Bytes::from(identity_set.to_string()),
             started,
             draining: AtomicBool::new(false),
             clock_watch: ClockWatch::default(),
@@ -200,6 +206,11 @@ impl Gateway {
             }
         }
         if missing.is_empty() { Readiness::Ready(notes) } else { Readiness::NotReady(missing) }
+    }
+
+    /// The public halves of all keys that sign assertions for upstreams, as a JWK Set.
+    pub const fn identity_set(&self) -> &Bytes {
+        &self.identity_set
     }
 
     /// Resolves when requests may be sent.

@@ -1,9 +1,12 @@
 //! A decision endpoint: the verdict goes to the proxy that asked, which forwards the request or not.
 
+use std::sync::Arc;
+
 use http::{HeaderValue, Response, StatusCode, header};
 use hyper::body::Incoming;
 
 use super::body::Body;
+use super::refused::Asked;
 use super::state::Gateway;
 use super::{REQUEST_ID, nonce};
 use crate::authorize::{Authorized, Grant};
@@ -24,7 +27,11 @@ impl Gateway {
     /// Says yes: 200, with the fields that the upstream should get.
     pub(super) fn answer_with_verdict(&self, authorized: Authorized<Incoming>, mut record: Box<Record>) -> Response<Body> {
         let nonce = authorized.grant().and_then(Grant::nonce).and_then(|made| self.next_nonce(made));
-        let mut headers = self.forwarder.verdict(authorized);
+        let route = Arc::clone(authorized.route());
+        let mut headers = match self.forwarder.verdict(authorized) {
+            Ok(headers) => headers,
+            Err(refusal) => return self.answer_refusal(refusal, &Asked { route: Some(&route), ..Asked::default() }, record),
+        };
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         if let Some(nonce) = nonce {

@@ -8,6 +8,7 @@ mod policy;
 
 use http::{HeaderName, HeaderValue, Method};
 
+use crate::identity::Identity;
 use crate::refusal::{Reason, Refusal};
 use crate::request::Target;
 
@@ -94,6 +95,8 @@ pub struct Forwarding {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Whether the upstream is shown the client's certificate, in `Client-Cert` (RFC 9440 §2.2).
     pub client_certificate: bool,
+    /// How the upstream is told who was proven to ask, in a form that it can verify.
+    pub identity: Option<Identity>,
 }
 
 /// What becomes of `Authorization`.

@@ -127,14 +127,19 @@ impl Demand {
 /// Evidence that a caller possesses all that its token names. Only [`prove`] makes one.
 #[derive(Debug)]
 pub struct Possession {
-    binding: Binding,
+    proven: Demand,
     proof: Option<Proof>,
 }
 
 impl Possession {
     /// What was proven.
     pub const fn binding(&self) -> Binding {
-        self.binding
+        self.proven.binding()
+    }
+
+    /// The same, by key and certificate.
+    pub const fn proven(&self) -> &Demand {
+        &self.proven
     }
 
     /// The proof, which must be spent in the replay log before it counts.
@@ -173,7 +178,7 @@ pub fn prove(
             Some(dpop::verify(shown.proof, &expected, rules, keys, now)?)
         }
     };
-    Ok(Possession { binding: demand.binding(), proof })
+    Ok(Possession { proven: demand, proof })
 }
 
 /// RFC 8705 §3: the certificate of the handshake is the one that the token names.

@@ -13,6 +13,7 @@ mod differential;
 mod extraction;
 mod fixtures;
 mod hops;
+mod identity;
 mod metadata;
 mod mtls;
 mod nonce;

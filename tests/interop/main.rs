@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on must fail")]
 #![allow(clippy::pedantic, missing_docs, reason = "pedantry is for what ships")]
 
+mod identity;
 mod mcp;
 mod nonces;
 #[path = "../shared/servers.rs"]
@@ -186,6 +187,7 @@ fn play(mut client: Command, subject: &str, calls: &[Call]) {
         assert!(!request.contains("\r\ndpop:"), "the proof stays at the gateway: {request}");
         assert!(request.contains(&format!("\r\nx-auth-subject: {subject}\r\n")), "the API learns who calls: {request}");
     }
+    identity::verify_all(&certificates, &gateway, &api, subject);
 }
 
 /// The challenges of a `WWW-Authenticate` field, each as its scheme and its `error`.

@@ -17,6 +17,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub const AUDIENCE: &str = "https://api.example.com";
+/// What the API calls itself.
+pub const UPSTREAM: &str = "https://orders.internal";
 pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A script of this folder, or one at a path from here.
@@ -62,6 +64,8 @@ impl Certificates {
         params.use_authority_key_identifier_extension = true;
         certificates.write("server.pem", &params.signed_by(&key, &authority).unwrap().pem());
         certificates.write("server.key", &key.serialize_pem());
+
+        certificates.write("identity.pem", &KeyPair::generate().unwrap().serialize_pem());
 
         let key = KeyPair::generate().unwrap();
         certificates.write("client.key", &key.serialize_pem());
@@ -127,6 +131,7 @@ impl AuthorizationServer {
 
 pub struct Gateway {
     pub address: SocketAddr,
+    pub admin: SocketAddr,
     pub running: Running,
 }
 
@@ -143,8 +148,11 @@ routes:
   - name: orders
     upstream: http://{api}
     access: {{ scopes: [read] }}
-    forward: {{ claims: {{ X-Auth-Subject: sub }} }}
-{more}"
+    forward:
+      claims: {{ X-Auth-Subject: sub }}
+      identity: {{ header: X-Identity, sign_with: {identity}, audience: {UPSTREAM} }}
+{more}",
+            identity = certificates.file("identity.pem").display(),
         );
         Self::of(certificates, issuer, AUDIENCE, origin, &route)
     }
@@ -188,7 +196,7 @@ admin: {{ address: 127.0.0.1:0 }}
             }
         }
         await_ready(admin.unwrap());
-        Self { address: address.unwrap(), running }
+        Self { address: address.unwrap(), admin: admin.unwrap(), running }
     }
 }
 
@@ -243,10 +251,10 @@ impl Relay {
     }
 }
 
-/// An API that knows nothing of tokens, and remembers the head of every request in lower case.
+/// An API that knows nothing of tokens, and remembers the head of every request.
 pub struct Api {
     pub address: SocketAddr,
-    requests: Arc<Mutex<Vec<String>>>,
+    heads: Arc<Mutex<Vec<String>>>,
 }
 
 impl Api {
@@ -258,32 +266,40 @@ impl Api {
     pub fn answering(body: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let requests = Arc::<Mutex<Vec<String>>>::default();
-        let log = Arc::clone(&requests);
+        let heads = Arc::<Mutex<Vec<String>>>::default();
+        let log = Arc::clone(&heads);
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let log = Arc::clone(&log);
                 thread::spawn(move || answer(&stream.unwrap(), &log, body));
             }
         });
-        Self { address, requests }
+        Self { address, heads }
     }
 
+    /// The heads in lower case.
     pub fn requests(&self) -> Vec<String> {
-        self.requests.lock().unwrap().clone()
+        self.heads.lock().unwrap().iter().map(|head| head.to_ascii_lowercase()).collect()
+    }
+
+    /// All values of a field, as they came.
+    pub fn values(&self, field: &str) -> Vec<String> {
+        let heads = self.heads.lock().unwrap();
+        let fields = heads.iter().flat_map(|head| head.lines()).filter_map(|line| line.split_once(": "));
+        fields.filter(|(name, _)| name.eq_ignore_ascii_case(field)).map(|(_, value)| value.to_owned()).collect()
     }
 }
 
 fn answer(stream: &TcpStream, log: &Mutex<Vec<String>>, body: &str) {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut reader = BufReader::new(stream);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        if reader.read_line(&mut head).unwrap_or_default() == 0 {
+    let mut as_sent = String::new();
+    while !as_sent.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut as_sent).unwrap_or_default() == 0 {
             return;
         }
     }
-    let head = head.to_ascii_lowercase();
+    let head = as_sent.to_ascii_lowercase();
     let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name));
     if let Some(length) = field("content-length: ") {
         let mut body = vec![0; length.parse().unwrap()];
@@ -294,7 +310,7 @@ fn answer(stream: &TcpStream, log: &Mutex<Vec<String>>, body: &str) {
             assert_ne!(reader.read_line(&mut body).unwrap(), 0, "the body ends early");
         }
     }
-    log.lock().unwrap().push(head);
+    log.lock().unwrap().push(as_sent);
     let mut stream = stream;
     let kind = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
     let length = body.len();

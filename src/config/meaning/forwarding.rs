@@ -3,7 +3,9 @@
 use http::{HeaderName, HeaderValue};
 
 use super::access::unused;
+use super::identity;
 use crate::config::reading::{Field, Reading};
+use crate::config::report::Place;
 use crate::config::values::{Name, Named};
 use crate::config::written;
 use crate::routes::{AuthorizationForward, Forwarding};
@@ -40,6 +42,7 @@ pub fn forwarding(
         unused(&written.authorization, reading);
         unused(&written.claims, reading);
         unused(&written.client_certificate, reading);
+        unused(&written.identity, reading);
     }
     let mut taken = Vec::new();
     let authorization = match written.authorization.value() {
@@ -58,6 +61,7 @@ pub fn forwarding(
             Ok(value)
         }),
         client_certificate: written.client_certificate.value() == Some(&written::CertificateForward::ClientCert),
+        identity: identity::identity(&written.identity, &taken, reading),
     }
 }
 
@@ -84,36 +88,37 @@ pub fn covers(prefix: &str, path: &str) -> bool {
 }
 
 /// Header fields that the gateway sets. A value is never repeated in a message.
-fn fields<'w, U>(
-    written: &'w Field<Named<String>>,
-    taken: &mut Vec<(HeaderName, &'w Name)>,
+fn fields<U>(
+    written: &Field<Named<String>>,
+    taken: &mut Vec<(HeaderName, Place)>,
     reading: &mut Reading<'_>,
     meaning: impl Fn(&str) -> Result<U, &'static str>,
 ) -> Vec<(HeaderName, U)> {
     let mut out = Vec::new();
     for (name, field) in written.value().into_iter().flat_map(|named| &named.0) {
-        let header = header_name(name, field, taken, reading);
+        let header = header_name(name, &field.path, taken, reading);
         let value = field.value().map(|value| meaning(value));
         if let Some(Err(expected)) = value {
             reading.error(field.place, &field.path, format!("expected {expected}"), &format!("expected {expected}"));
         }
         if let (Some(header), Some(Ok(value))) = (header, value) {
-            taken.push((header.clone(), name));
+            taken.push((header.clone(), name.place));
             out.push((header, value));
         }
     }
     out
 }
 
-fn header_name(
+/// A header field that the gateway may set and that is not `taken` yet.
+pub fn header_name(
     name: &Name,
-    field: &Field<String>,
-    taken: &[(HeaderName, &Name)],
+    path: &str,
+    taken: &[(HeaderName, Place)],
     reading: &mut Reading<'_>,
 ) -> Option<HeaderName> {
     let Ok(header) = HeaderName::from_bytes(name.text.as_bytes()) else {
         let message = "expected the name of a header field (RFC 9110 §5.1)";
-        reading.error(name.place, &field.path, message, "not such a name");
+        reading.error(name.place, path, message, "not such a name");
         return None;
     };
     // Servers that hand fields to programs fold `-` and `_` into one, so no other spelling is free either.
@@ -121,12 +126,12 @@ fn header_name(
     let own = folded(header.as_str());
     if RESERVED.iter().any(|reserved| folded(reserved) == own) || own.starts_with(b"xforwarded") {
         let message = format!("`{header}` is not for a route to set");
-        reading.error(name.place, &field.path, message, "the gateway or the connection speaks for this field");
+        reading.error(name.place, path, message, "the gateway or the connection speaks for this field");
         return None;
     }
     if let Some((_, first)) = taken.iter().find(|(other, _)| *other == header) {
         let message = format!("`{header}` is set twice; names of header fields have no case");
-        reading.error(name.place, &field.path, message, "set again here").also(first.place, "first here");
+        reading.error(name.place, path, message, "set again here").also(*first, "first here");
         return None;
     }
     Some(header)

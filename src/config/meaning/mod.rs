@@ -7,6 +7,7 @@ mod access;
 mod browsers;
 mod forwarding;
 mod fronts;
+mod identity;
 mod issuers;
 mod listeners;
 mod nonces;

@@ -8,6 +8,7 @@ use crate::routes::{Access, AuthorizationForward};
 
 mod browsers;
 mod fronts;
+mod identity;
 mod replicas;
 
 const VALID: &str = "\
