@@ -8,7 +8,7 @@
 //! 3. [`routes`]: the first rule that matches.
 //! 4. [`verify`]: the core. Does the token hold, does the caller possess what it names? Pure; usable on its own,
 //!    with [`tokens`] remembering signatures and [`keys`] holding the issuers' public keys.
-//! 5. [`replay`]: each proof passes once.
+//! 5. [`limits`]: no caller asks too much. [`replay`]: each proof passes once.
 //! 6. [`authorize`]: the value that travels, stage by stage, and ends as an [`authorize::Authorized`].
 //! 7. [`forward`]: takes an authorized request and nothing else; [`identity`] signs who was proven to ask.
 //! 8. [`respond`]: words for whoever was refused; [`refusal`] is the catalogue of reasons.
@@ -27,6 +27,7 @@ pub mod forward;
 pub mod gateway;
 pub mod identity;
 pub mod keys;
+pub mod limits;
 pub mod prover;
 pub mod refusal;
 pub mod replay;

@@ -8,6 +8,7 @@ mod answer;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 pub use answer::{Answer, Blame};
 
@@ -175,6 +176,14 @@ catalogue! {
     /// `auth_time` is too long ago.
     AuthenticationOld "authentication_old" InsufficientAuthentication "A more recent authentication is required.";
 
+    // How much one caller may ask.
+    /// The caller asks more often than the route lets one caller.
+    LimitRate "limit_rate" TooManyRequests "Too many requests.";
+    /// The caller has as many requests under way as the route lets one caller have.
+    LimitConcurrent "limit_concurrent" TooManyRequests "Too many requests at once.";
+    /// Too many requests of this sender failed.
+    LimitFailures "limit_failures" TooManyRequests "Too many requests that were refused.";
+
     // What the decision depends on.
     /// No keys of the issuer were ever loaded.
     KeysUnavailable "keys_unavailable" Unavailable "The service is temporarily unavailable.";
@@ -185,6 +194,8 @@ catalogue! {
     /// This key holds as many live proofs as one key may.
     ReplayKeyQuota "replay_key_quota" TooManyProofs "Too many requests with this key.";
 
+    /// More callers are at their limits than can be kept apart.
+    LimitFull "limit_full" Unavailable "The service is temporarily unavailable.";
     /// What the upstream is told of the caller cannot be signed.
     IdentityUnavailable "identity_unavailable" Unavailable "The service is temporarily unavailable.";
 
@@ -215,12 +226,13 @@ pub struct Refusal {
     reason: Reason,
     expected: Option<Cow<'static, str>>,
     found: Option<Cow<'static, str>>,
+    retry_after: Option<Duration>,
 }
 
 impl Refusal {
     /// A refusal that explains itself.
     pub const fn new(reason: Reason) -> Self {
-        Self { reason, expected: None, found: None }
+        Self { reason, expected: None, found: None, retry_after: None }
     }
 
     /// Adds what would have been right.
@@ -235,6 +247,18 @@ impl Refusal {
     pub fn found(mut self, found: impl Into<Cow<'static, str>>) -> Self {
         self.found = Some(found.into());
         self
+    }
+
+    /// Adds when to come again.
+    #[must_use]
+    pub const fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// When to come again, if that is known.
+    pub const fn wait(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// The reason.

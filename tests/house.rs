@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// Which stations each station may import, in the order of a request's way. What is not listed may import anything.
-const MAY_IMPORT: [(&str, &[&str]); 17] = [
+const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("workers", &[]),
     ("refusal", &[]),
     ("time", &[]),
@@ -18,14 +18,15 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("request", &["refusal"]),
     ("verify", &["refusal", "time", "request"]),
     ("identity", &["time", "verify"]),
-    ("routes", &["refusal", "time", "request", "verify", "identity"]),
+    ("limits", &["refusal", "time", "verify"]),
+    ("routes", &["refusal", "time", "request", "verify", "identity", "limits"]),
     ("accept", &["refusal", "time", "request", "workers"]),
     ("keys", &["refusal", "time", "clock", "verify"]),
     ("replay", &["refusal", "time", "clock", "verify", "workers"]),
     ("tokens", &["refusal", "time", "clock", "verify", "keys"]),
-    ("authorize", &["refusal", "time", "request", "verify", "routes", "replay"]),
+    ("authorize", &["refusal", "time", "request", "verify", "limits", "routes", "replay"]),
     ("respond", &["refusal", "request", "routes"]),
-    ("forward", &["refusal", "request", "identity", "routes", "authorize", "keys", "workers"]),
+    ("forward", &["refusal", "request", "identity", "limits", "routes", "authorize", "keys", "workers"]),
     ("telemetry", &["refusal", "time", "clock", "request", "verify"]),
     (
         "gateway",
@@ -36,6 +37,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
             "request",
             "verify",
             "identity",
+            "limits",
             "routes",
             "accept",
             "keys",
@@ -50,7 +52,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
 ];
 
 /// Stations without I/O, async, clock and logging.
-const PURE: [&str; 7] = ["refusal", "time", "request", "verify", "identity", "routes", "respond"];
+const PURE: [&str; 8] = ["refusal", "time", "request", "verify", "identity", "limits", "routes", "respond"];
 
 const IMPURE: [&str; 13] = [
     "tokio",

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use criterion::Criterion;
 use keybound::authorize::{Authorized, Presented};
+use keybound::limits::Limiter;
 use keybound::replay::{MemorySettings, ReplayLog};
 use keybound::request::{ClientCertificate, Inbound};
 use keybound::verify::{Algorithm, ProofRules, base64url};
@@ -20,11 +21,12 @@ pub fn measure(criterion: &mut Criterion, world: &World) {
     let (rules, route) = (ProofRules::default(), route("/v1/accounts"));
     let settings = MemorySettings { per_key: u32::MAX, ..MemorySettings::default() };
     let log = ReplayLog::in_memory(settings, &rules, NOW - Duration::from_secs(1000));
+    let limiter = Limiter::new([]);
     let pass = |inbound: Inbound<()>| -> Authorized<()> {
         let presented = Presented::new(inbound, Arc::clone(&route)).unwrap();
         let token = world.verify(presented.token(), presented.hash());
         let bound = presented.verified(token).unwrap().prove(&rules, &world.tokens, NOW).unwrap();
-        ready(bound.spend(&log, NOW)).unwrap().authorize(NOW).unwrap()
+        ready(bound.admit(&limiter, NOW).unwrap().spend(&log, NOW)).unwrap().authorize(NOW).unwrap()
     };
     let mut group = criterion.benchmark_group("authorize");
 

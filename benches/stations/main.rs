@@ -11,6 +11,8 @@
 #![allow(clippy::pedantic, missing_docs, reason = "pedantry is for what ships")]
 
 mod authorize;
+mod identity;
+mod limits;
 mod replay;
 mod request;
 mod respond;
@@ -41,6 +43,8 @@ fn main() {
     routes::measure(&mut criterion, &world);
     verify::measure(&mut criterion, &world);
     replay::measure(&mut criterion);
+    limits::measure(&mut criterion, &world);
+    identity::measure(&mut criterion, &world);
     authorize::measure(&mut criterion, &world);
     respond::measure(&mut criterion);
     criterion.final_summary();

@@ -24,6 +24,7 @@ pub fn measure(criterion: &mut Criterion) {
             id: Some(&id),
             nonce: None,
             resource_metadata: None,
+            retry_after: None,
         };
         assert_eq!(refuse(reason, &circumstances).status(), 401);
         group.bench_function(format!("401 {}", reason.slug()), |b| {

@@ -1,19 +1,23 @@
-//! One value travels: [`Inbound`] → [`Presented`] → [`Verified`] → [`Bound`] → [`Fresh`] → [`Authorized`].
+//! One value travels: [`Inbound`] → [`Presented`] → [`Verified`] → [`Bound`] → [`Admitted`] → [`Fresh`] →
+//! [`Authorized`].
 //!
 //! Each stage consumes the one before and holds the request it was made for, so a stage cannot be left out,
 //! spent twice, or spent on another request. Every stage that says no hands the request back in a [`Refused`].
 //! The fields are private; only the functions here make the next value. `forward` takes an [`Authorized`] and
-//! nothing else. Pure but for the replay log.
+//! nothing else. Pure but for the limits and the replay log.
 
 use std::fmt;
 use std::sync::Arc;
 
+use crate::limits::{Failures, Limiter, Place};
 use crate::refusal::{Reason, Refusal};
 use crate::replay::{Question, ReplayLog};
 use crate::request::{Credentials, Inbound};
 use crate::routes::{Access, Policy, Route};
 use crate::time::UnixTime;
-use crate::verify::{AccessToken, Demand, Possession, Presentation, Proof, ProofKeys, ProofRules, TokenHash, prove};
+use crate::verify::{
+    AccessToken, Demand, Possession, Presentation, Proof, ProofKeys, ProofRules, Thumbprint, TokenHash, prove,
+};
 
 /// A request that was refused, with the request itself: its body may still be on its way.
 pub struct Refused<B> {
@@ -23,12 +27,16 @@ pub struct Refused<B> {
     pub inbound: Inbound<B>,
     /// Where it would have gone, once that was known.
     pub route: Option<Arc<Route>>,
+    /// The proof key that its token names, once the token was verified.
+    pub key: Option<Thumbprint>,
+    /// What it had taken of its caller's limits.
+    pub place: Option<Place>,
 }
 
 impl<B> Refused<B> {
     /// Refuses a request at the door.
     pub fn boxed(refusal: Refusal, inbound: Inbound<B>, route: Option<Arc<Route>>) -> Box<Self> {
-        Box::new(Self { refusal, inbound, route })
+        Box::new(Self { refusal, inbound, route, key: None, place: None })
     }
 }
 
@@ -79,6 +87,18 @@ impl<B> Presented<B> {
         self.hash
     }
 
+    /// Asks whether too many requests from this address failed, before any signature is checked.
+    ///
+    /// # Errors
+    /// [`Reason::LimitFailures`].
+    pub fn heed(self, failures: &Failures, now: UnixTime) -> Stage<Self, B> {
+        let Some(sender) = self.inbound.sender() else { return Ok(self) };
+        match failures.check(sender, None, now) {
+            Ok(()) => Ok(self),
+            Err(refusal) => Err(self.refuse(refusal)),
+        }
+    }
+
     /// Gives up.
     pub fn refuse(self, refusal: Refusal) -> Box<Refused<B>> {
         Refused::boxed(refusal, self.inbound, Some(self.route))
@@ -112,6 +132,25 @@ impl<B> Verified<B> {
         &self.token
     }
 
+    /// Asks whether too many proofs by this key failed at this address, before another is checked.
+    ///
+    /// # Errors
+    /// [`Reason::LimitFailures`].
+    pub fn heed(self, failures: &Failures, now: UnixTime) -> Stage<Self, B> {
+        let (Some(key), Some(sender)) = (proof_key(&self.token), self.presented.inbound.sender()) else {
+            return Ok(self);
+        };
+        match failures.check(sender, Some(key), now) {
+            Ok(()) => Ok(self),
+            Err(refusal) => Err(self.refuse(refusal)),
+        }
+    }
+
+    fn refuse(self, refusal: Refusal) -> Box<Refused<B>> {
+        let key = proof_key(&self.token);
+        Box::new(Refused { key, ..*self.presented.refuse(refusal) })
+    }
+
     /// Checks that the caller possesses what the token names.
     ///
     /// # Errors
@@ -127,9 +166,14 @@ impl<B> Verified<B> {
         };
         match prove(&token, &shown, presented.policy.accepted, rules, keys, now) {
             Ok(possession) => Ok(Bound { presented, token, possession }),
-            Err(refusal) => Err(presented.refuse(refusal)),
+            Err(refusal) => Err(Self { presented, token }.refuse(refusal)),
         }
     }
+}
+
+/// The proof key that a token names.
+fn proof_key(token: &AccessToken) -> Option<Thumbprint> {
+    token.confirmation().ok().flatten().and_then(|confirmation| confirmation.jkt)
 }
 
 /// A request whose caller possesses the key that the token names. Its proof is not spent yet.
@@ -145,6 +189,31 @@ impl<B> Bound<B> {
         &self.possession
     }
 
+    /// Asks whether the caller may ask now, before the proof is spent: whoever is told to come later may come with the
+    /// same proof.
+    ///
+    /// # Errors
+    /// [`Reason::LimitRate`], [`Reason::LimitConcurrent`], [`Reason::LimitFull`].
+    pub fn admit(self, limiter: &Limiter, now: UnixTime) -> Stage<Admitted<B>, B> {
+        let Some(limits) = &self.presented.policy.limits else { return Ok(Admitted { bound: self, place: None }) };
+        match limiter.admit(&self.presented.route.name, limits, &self.token, self.possession.proven(), now) {
+            Ok(place) => Ok(Admitted { bound: self, place: Some(place) }),
+            Err(refusal) => Err(self.refuse(refusal)),
+        }
+    }
+
+    fn refuse(self, refusal: Refusal) -> Box<Refused<B>> {
+        Verified { presented: self.presented, token: self.token }.refuse(refusal)
+    }
+}
+
+/// A request whose caller may ask now. What it took of its caller's limits goes with it, to the end of the answer.
+pub struct Admitted<B> {
+    bound: Bound<B>,
+    place: Option<Place>,
+}
+
+impl<B> Admitted<B> {
     /// Spends the proof. It stays spent whatever comes after.
     ///
     /// # Errors
@@ -165,7 +234,8 @@ impl<B> Bound<B> {
         question: Option<&Question<'_>>,
         now: UnixTime,
     ) -> Stage<Fresh<B>, B> {
-        let spent = match self.possession.proof() {
+        let Self { bound, place } = self;
+        let spent = match bound.possession.proof() {
             None => Ok(()),
             Some(proof) => match log.spend(proof, now).await {
                 Ok(spent) if spent.is_of(proof) => {
@@ -184,14 +254,17 @@ impl<B> Bound<B> {
             },
         };
         match spent {
-            Ok(()) => Ok(Fresh(self)),
-            Err(refusal) => Err(self.presented.refuse(refusal)),
+            Ok(()) => Ok(Fresh { bound, place }),
+            Err(refusal) => Err(Box::new(Refused { place, ..*bound.refuse(refusal) })),
         }
     }
 }
 
 /// A request whose proof was never spent before.
-pub struct Fresh<B>(Bound<B>);
+pub struct Fresh<B> {
+    bound: Bound<B>,
+    place: Option<Place>,
+}
 
 impl<B> Fresh<B> {
     /// Asks the policy, last of all: a thief without the key must not learn what a token may do.
@@ -199,12 +272,12 @@ impl<B> Fresh<B> {
     /// # Errors
     /// What [`Policy::permit`] refuses.
     pub fn authorize(self, now: UnixTime) -> Stage<Authorized<B>, B> {
-        let Bound { presented, token, possession } = self.0;
+        let Self { bound: Bound { presented, token, possession }, place } = self;
         match presented.policy.permit(&token, now) {
             Ok(()) => {
                 let Presented { inbound, route, credentials, .. } = presented;
                 let nonce = possession.proof().and_then(Proof::nonce);
-                let grant = Grant { token, credentials, proven: *possession.proven(), nonce, at: now };
+                let grant = Grant { token, credentials, proven: *possession.proven(), nonce, at: now, place };
                 Ok(Authorized { inbound, route, grant: Some(grant) })
             }
             Err(refusal) => Err(presented.refuse(refusal)),
@@ -219,6 +292,7 @@ pub struct Grant {
     proven: Demand,
     nonce: Option<UnixTime>,
     at: UnixTime,
+    place: Option<Place>,
 }
 
 impl Grant {
@@ -283,7 +357,7 @@ impl<B> Authorized<B> {
     /// The refusal stands on every other route.
     pub fn observe(refused: Refused<B>) -> Stage<(Self, Refusal), B> {
         match refused {
-            Refused { refusal, mut inbound, route: Some(route) } if matches!(route.access, Access::Observe(_)) => {
+            Refused { refusal, mut inbound, route: Some(route), .. } if matches!(route.access, Access::Observe(_)) => {
                 inbound.return_authorization();
                 Ok((Self { inbound, route, grant: None }, refusal))
             }
@@ -304,6 +378,11 @@ impl<B> Authorized<B> {
     /// What was granted; `None` on a public route, and where only observing let the request pass.
     pub const fn grant(&self) -> Option<&Grant> {
         self.grant.as_ref()
+    }
+
+    /// What it took of its caller's limits, which whoever forwards it keeps until its answer is through.
+    pub(crate) fn take_place(&mut self) -> Option<Place> {
+        self.grant.as_mut().and_then(|grant| grant.place.take())
     }
 
     /// Spends the pass. For the forwarder.

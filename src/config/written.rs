@@ -252,6 +252,15 @@ written! {
         scopes: List<String>,
         acr_values: List<String>,
         max_auth_age: Nullable<Duration>,
+        limits: Nullable<AccessLimits>,
+    }
+
+    /// How much one caller may ask.
+    AccessLimits {
+        per: Field<LimitPer>,
+        requests_per_second: Nullable<u64>,
+        burst: Nullable<u64>,
+        concurrent: Nullable<u64>,
     }
 
     /// How a request is changed on its way.
@@ -285,6 +294,13 @@ written! {
         body_bytes: Nullable<Size>,
         drain_delay: Field<Duration>,
         drain_timeout: Field<Duration>,
+        failures: Nullable<Failures>,
+    }
+
+    /// How often the requests of one sender may fail.
+    Failures {
+        per_minute: Nullable<u64>,
+        burst: Nullable<u64>,
     }
 
     /// Where the operator looks.
@@ -333,6 +349,8 @@ words! {
     AccessMode { "enforce" => Enforce, "observe" => Observe, "public" => Public, }
     /// What a token can be bound to.
     BindingKind { "dpop" => Dpop, "mtls" => Mtls, }
+    /// Who counts as one caller.
+    LimitPer { "thumbprint" => Thumbprint, "client_id" => ClientId, "subject" => Subject, }
     /// What becomes of tokens that are bound to nothing.
     UnboundTokens { "deny" => Deny, "allow" => Allow, }
     /// What becomes of `Authorization`.

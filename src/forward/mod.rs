@@ -83,6 +83,8 @@ impl Forwarder {
     /// [`Reason::BodyTooLarge`], [`Reason::UpstreamUnreachable`], [`Reason::UpstreamTimeout`],
     /// [`Reason::UpstreamProtocol`].
     pub async fn forward(&self, authorized: Authorized<Incoming>) -> Result<Forwarded, Refusal> {
+        let mut authorized = authorized;
+        let place = authorized.take_place();
         let unreachable = || Refusal::new(Reason::UpstreamUnreachable);
         let upstream = authorized.route().upstream.and_then(|index| self.upstream(index)).ok_or_else(unreachable)?;
         let wants_upgrade = upgrade::is_websocket(authorized.inbound().request());
@@ -101,7 +103,7 @@ impl Forwarder {
             Some(limit) if progress.exceeded() => too_large(limit),
             _ => refusal,
         })?;
-        upgrade::join(response, on_upgrade)
+        upgrade::join(response, on_upgrade, place)
     }
 }
 

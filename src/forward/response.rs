@@ -8,17 +8,20 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::pool::Lease;
+use crate::limits::Place;
 
 /// Streams a response. Its connection serves other requests again as soon as the last byte was read.
 #[derive(Debug)]
 pub struct ResponseBody {
     inner: Incoming,
     lease: Option<Lease>,
+    /// Free for the next as soon as nobody reads this any more.
+    place: Option<Place>,
 }
 
 impl ResponseBody {
     pub(super) fn new(inner: Incoming, lease: Lease) -> Self {
-        let mut body = Self { inner, lease: Some(lease) };
+        let mut body = Self { inner, lease: Some(lease), place: None };
         body.end_if_read();
         body
     }
@@ -26,6 +29,11 @@ impl ResponseBody {
     /// A body whose connection now belongs to another protocol.
     pub(super) fn keep_connection(&mut self) {
         self.lease = None;
+    }
+
+    /// Keeps what the request took of its caller's limits until this body is through.
+    pub(super) fn hold(&mut self, place: Option<Place>) {
+        self.place = place;
     }
 
     fn end_if_read(&mut self) {

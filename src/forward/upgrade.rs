@@ -8,6 +8,7 @@ use hyper_util::rt::TokioIo;
 
 use super::Forwarded;
 use super::response::ResponseBody;
+use crate::limits::Place;
 use crate::refusal::{Reason, Refusal};
 use crate::request::connection::nominated;
 
@@ -29,8 +30,14 @@ pub fn ask(headers: &mut HeaderMap) {
 }
 
 /// Joins the connections when the upstream agreed. A 101 that nobody asked for is no answer (RFC 9110 §15.2.2).
-pub fn join(mut response: Response<ResponseBody>, client: Option<OnUpgrade>) -> Result<Forwarded, Refusal> {
+/// What the request took of its caller's limits stays taken as long as there is something to say.
+pub fn join(
+    mut response: Response<ResponseBody>,
+    client: Option<OnUpgrade>,
+    place: Option<Place>,
+) -> Result<Forwarded, Refusal> {
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.body_mut().hold(place);
         return Ok(Forwarded { response, upgraded: false });
     }
     let agreed = response
@@ -43,6 +50,7 @@ pub fn join(mut response: Response<ResponseBody>, client: Option<OnUpgrade>) -> 
     response.body_mut().keep_connection();
     let upstream = hyper::upgrade::on(&mut response);
     tokio::spawn(async move {
+        let _place = place;
         if let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) {
             // Either side may break off; there is nobody left to tell.
             let _ = tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(upstream)).await;

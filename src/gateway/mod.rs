@@ -2,7 +2,7 @@
 //!
 //! Enters: a request and its peer, from `accept`. Leaves: always a response. Cheap comes before
 //! expensive, the token before the proof, side effects last: the message, the route, the credentials, the token,
-//! the binding, replay, policy, the upstream.
+//! the binding, limits, replay, policy, the upstream.
 
 mod body;
 mod itself;
@@ -133,6 +133,8 @@ impl Gateway {
         let question = self.question(front, &inbound);
         // What was shown.
         let presented = Presented::new(inbound, route)?;
+        // Did too much from there fail?
+        let presented = presented.heed(&self.failures, self.clock.now())?;
         // Does the token hold?
         let token = self.tokens.verify(presented.token(), presented.hash(), &self.issuers, &*self.clock).await;
         let verified = match token {
@@ -142,11 +144,13 @@ impl Gateway {
         record.verified(verified.token(), observes);
         // Does the caller possess what the token names?
         let now = self.clock.now();
-        let bound = verified.prove(&self.proofs, &self.tokens, now)?;
+        let bound = verified.heed(&self.failures, now)?.prove(&self.proofs, &self.tokens, now)?;
         record.binding = Some(bound.possession().binding());
         let proof_age = bound.possession().proof().map(|proof| now.seconds_since(proof.issued_at()));
+        // Does the caller ask too much?
+        let admitted = bound.admit(&self.limiter, now)?;
         // Is the proof fresh?
-        let fresh = bound.spend_for(&self.replay, question.as_ref(), now).await?;
+        let fresh = admitted.spend_for(&self.replay, question.as_ref(), now).await?;
         if let Some(age) = proof_age {
             self.metrics().spent(age);
         }

@@ -58,7 +58,14 @@ impl Gateway {
         metadata: Option<&Metadata>,
         record: Box<Record>,
     ) -> Response<Body> {
-        let Refused { refusal, inbound, route } = refused;
+        let Refused { refusal, inbound, route, key, place } = refused;
+        let now = self.clock.now();
+        if let Some(place) = place {
+            place.give_back(now);
+        }
+        if let Some(sender) = inbound.sender() {
+            self.failures.count(refusal.reason(), sender, key, now);
+        }
         let asked = Asked {
             route: route.as_deref(),
             host: Some(inbound.target().host()),
@@ -89,6 +96,7 @@ impl Gateway {
             id: Some(&record.id),
             nonce,
             resource_metadata: asked.metadata.zip(asked.route).map(|(metadata, route)| metadata.url(route)),
+            retry_after: refusal.wait(),
         };
         let (mut parts, text) = respond::refuse(reason, &circumstances).into_parts();
         if let Ok(id) = HeaderValue::from_str(record.id.as_str()) {

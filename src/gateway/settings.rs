@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use crate::accept::{Limits, ListenerSettings};
 use crate::forward::UpstreamSettings;
 use crate::keys::IssuerSettings;
+use crate::limits::Rate;
 use crate::replay::ReplaySettings;
 use crate::routes::Route;
 use crate::telemetry::TelemetrySettings;
@@ -28,6 +29,8 @@ pub struct Settings {
     pub routes: Vec<Route>,
     /// Bounds on connections and requests.
     pub limits: Limits,
+    /// How often the requests of one sender may fail; `None`: as often as they come.
+    pub failures: Option<Rate>,
     /// Where the operator looks.
     pub admin: SocketAddr,
     /// What is written about it.

@@ -14,6 +14,7 @@ use crate::clock::{Clock, ClockWatch};
 use crate::forward::{Forwarder, OwnFields, UpstreamError};
 use crate::identity;
 use crate::keys::{Issuers, KeyEvents, RefreshResult};
+use crate::limits::{Failures, Limiter, RouteLimits};
 use crate::replay::{Questions, ReplayLog, StoreStatus};
 use crate::request::{CertificateField, RequestId};
 use crate::routes::Route;
@@ -36,6 +37,8 @@ pub struct Gateway {
     pub(super) replay: ReplayLog,
     pub(super) forwarder: Forwarder,
     pub(super) limits: Limits,
+    pub(super) limiter: Limiter,
+    pub(super) failures: Failures,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ledger: Arc<Ledger>,
     pub(super) questions: Questions,
@@ -106,6 +109,8 @@ impl Gateway {
         let own = OwnFields::of(routes.iter().map(|route| &**route), told.map(CertificateField::name));
         let signing = routes.iter().filter_map(|route| route.forward.identity.as_ref());
         let identity_set = identity::public_set(signing.flat_map(|identity| &identity.keys).map(|key| &**key));
+        let limited = routes.iter().filter_map(|route| route.access.policy()?.limits);
+        let limited: Vec<RouteLimits> = limited.collect();
         let started = clock.now();
         let mut prefix = [0; 8];
         rand::fill(&mut prefix).map_err(|_| GatewayError::Random)?;
@@ -120,6 +125,8 @@ impl Gateway {
             limits: settings.limits.clone(),
             questions: Questions::default(),
             observations: Observations::default(),
+            limiter: Limiter::new(limited),
+            failures: Failures::new(settings.failures),
             ledger: Arc::new(Ledger { metrics, clock: Arc::clone(&clock), log }),
             clock,
             identity_set: Bytes::from(identity_set.to_string()),
@@ -156,6 +163,8 @@ impl Gateway {
             tracing::warn!(seconds, "the clock of this host was set; proofs are fresh or stale by it");
         }
         self.replay.expire(now);
+        self.limiter.expire(now);
+        self.failures.expire(now);
         self.forwarder.tidy();
     }
 

@@ -40,6 +40,8 @@ pub enum Answer {
     InsufficientAuthentication,
     /// 429: one key holds too many live proofs.
     TooManyProofs,
+    /// 429 and `Retry-After`: one caller asks, or fails, too often (RFC 6585 §4).
+    TooManyRequests,
     /// 503 and `Retry-After`: something needed to decide is unavailable or full.
     Unavailable,
     /// 502: the upstream cannot be reached or answers nonsense.
@@ -65,7 +67,7 @@ impl Answer {
             Self::RequestTimeout => 408,
             Self::BodyTooLarge => 413,
             Self::Misdirected => 421,
-            Self::TooManyProofs => 429,
+            Self::TooManyProofs | Self::TooManyRequests => 429,
             Self::HeaderTooLarge => 431,
             Self::BadGateway => 502,
             Self::Unavailable => 503,
@@ -92,6 +94,7 @@ impl Answer {
             | Self::HeaderTooLarge
             | Self::NoCredentials
             | Self::TooManyProofs
+            | Self::TooManyRequests
             | Self::Unavailable
             | Self::BadGateway
             | Self::GatewayTimeout => None,
@@ -118,7 +121,8 @@ impl Answer {
             | Self::UseNonce
             | Self::InsufficientScope
             | Self::InsufficientAuthentication
-            | Self::TooManyProofs => Blame::Client,
+            | Self::TooManyProofs
+            | Self::TooManyRequests => Blame::Client,
             Self::Unavailable => Blame::Gateway,
             Self::BadGateway | Self::GatewayTimeout => Blame::Upstream,
         }

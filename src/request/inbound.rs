@@ -66,6 +66,8 @@ struct Parts<B> {
     scheme_used: Option<Scheme>,
     kept: Vec<HeaderValue>,
     client: IpAddr,
+    /// Whether that is a proxy's address, and who asks through it was not told.
+    speaks_for_many: bool,
     shown: Shown,
 }
 
@@ -82,12 +84,13 @@ impl<B> Inbound<B> {
         id: RequestId,
     ) -> Result<Self, Box<(Refusal, Request<B>)>> {
         match look(&request, &peer, front) {
-            Ok(Read { target, method, client, shown }) => {
+            Ok(Read { target, method, client, speaks_for_many, shown }) => {
                 if let Some(method) = method {
                     *request.method_mut() = method;
                 }
                 let (scheme_used, kept) = (None, Vec::new());
-                Ok(Self(Box::new(Parts { request, peer, target, id, scheme_used, kept, client, shown })))
+                let parts = Parts { request, peer, target, id, scheme_used, kept, client, speaks_for_many, shown };
+                Ok(Self(Box::new(parts)))
             }
             Err(refusal) => Err(Box::new((refusal, request))),
         }
@@ -131,6 +134,12 @@ impl<B> Inbound<B> {
         self.0.client
     }
 
+    /// Whose address a request that fails counts against: the client's, where it is known. Behind a proxy that does not
+    /// tell, nobody's: the proxy's address is every client's.
+    pub fn sender(&self) -> Option<IpAddr> {
+        (!self.0.speaks_for_many).then_some(self.0.client)
+    }
+
     /// The certificate whose possession the client proved, in the handshake with us or with a trusted proxy.
     pub fn certificate(&self) -> Option<&ClientCertificate> {
         match &self.0.shown {
@@ -167,6 +176,7 @@ struct Read {
     /// The method, if it is another than the message's.
     method: Option<Method>,
     client: IpAddr,
+    speaks_for_many: bool,
     shown: Shown,
 }
 
@@ -187,7 +197,7 @@ fn look<B>(request: &Request<B>, peer: &Peer, front: &Front) -> Result<Read, Ref
     if !elsewhere {
         serves(peer, &target)?;
     }
-    Ok(Read { target, method, client, shown: told.shown })
+    Ok(Read { target, method, client, speaks_for_many: front.trusts(client), shown: told.shown })
 }
 
 /// RFC 9110 §7.4: an authority that another certificate answers for does not belong on this connection.

@@ -44,6 +44,7 @@ pub fn challenges(reason: Reason, circumstances: &Circumstances<'_>) -> Vec<Head
         | Answer::Misdirected
         | Answer::HeaderTooLarge
         | Answer::TooManyProofs
+        | Answer::TooManyRequests
         | Answer::Unavailable
         | Answer::BadGateway
         | Answer::GatewayTimeout => Vec::new(),
@@ -122,6 +123,7 @@ mod tests {
             id: None,
             nonce: None,
             resource_metadata: None,
+            retry_after: None,
         };
         challenges(reason, &circumstances).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
     }
@@ -159,6 +161,7 @@ mod tests {
             let circumstances = Circumstances {
                 scheme_used: None, policy: Some(&policy), algorithms: "ES256", realm: &realm, id: None, nonce: None,
                 resource_metadata: Some(realm.clone()),
+                retry_after: None,
             };
             for line in challenges(Reason::ALL[index], &circumstances) {
                 let text = line.to_str().unwrap();

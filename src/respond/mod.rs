@@ -8,6 +8,8 @@ mod challenge;
 pub mod cors;
 mod metadata;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
@@ -45,6 +47,8 @@ pub struct Circumstances<'a> {
     pub nonce: Option<HeaderValue>,
     /// Where the resource's metadata are (RFC 9728 §5.1), if anywhere.
     pub resource_metadata: Option<String>,
+    /// When to come again, where that is known.
+    pub retry_after: Option<Duration>,
 }
 
 /// Answers a refusal.
@@ -71,6 +75,9 @@ pub fn refuse(reason: Reason, circumstances: &Circumstances<'_>) -> Response<Byt
         Answer::TooManyProofs => {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER_QUOTA);
         }
+        Answer::TooManyRequests => {
+            headers.insert(header::RETRY_AFTER, delay_seconds(circumstances.retry_after.unwrap_or_default()));
+        }
         Answer::MethodNotServed => {
             // RFC 9110 §15.5.6: a 405 lists what is allowed.
             headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
@@ -95,6 +102,11 @@ pub fn refuse(reason: Reason, circumstances: &Circumstances<'_>) -> Response<Byt
         | Answer::GatewayTimeout => {}
     }
     response
+}
+
+/// RFC 9110 §10.2.3: whole seconds, rounded up, so that whoever comes then is not early.
+fn delay_seconds(wait: Duration) -> HeaderValue {
+    HeaderValue::from((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
 }
 
 /// RFC 9457, with the OAuth error code and the request id, and nothing more.

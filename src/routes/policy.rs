@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::limits::RouteLimits;
 use crate::refusal::{Reason, Refusal, shown};
 use crate::time::UnixTime;
 use crate::verify::{Accepted, AccessToken};
@@ -42,6 +43,8 @@ pub struct Policy {
     pub acr_values: Vec<String>,
     /// How long ago `auth_time` may lie (RFC 9470 §3).
     pub max_auth_age: Option<Duration>,
+    /// How much one caller may ask.
+    pub limits: Option<RouteLimits>,
 }
 
 impl Policy {

@@ -172,3 +172,72 @@ async fn the_largest_limits_are_no_trap() {
     gateway.program.signal("TERM");
     assert_eq!(gateway.program.ended().await.code, 0);
 }
+
+/// The routes of the stage, with this in the access of the first.
+fn access(text: &'static str) -> impl FnOnce(&mut Configuration) {
+    move |configuration| {
+        configuration.routes = configuration.routes.replacen("' }", &format!("', access: {{ {text} }} }}"), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_caller_who_asks_too_often_is_told_when_to_come_again() {
+    let stage = Stage::set().await;
+    let gateway = stage.gateway_with(access("limits: { requests_per_second: 1, burst: 1 }")).await;
+    let begun = Instant::now();
+    assert_eq!(gateway.status(&stage.call("/api/item")).await, 200);
+    // One of these is too early, however slow the machine is.
+    let (mut call, mut refused) = (stage.call("/api/item"), 0);
+    while refused == 0 {
+        call = stage.call("/api/item");
+        let answer = gateway.send(&call).await;
+        if answer.status == 429 {
+            assert_eq!(answer.header("retry-after"), Some("1"));
+            let line = gateway.access_line(answer.header("x-request-id").unwrap()).await;
+            assert_eq!((&line["decision"], &line["reason"]), (&"refuse".into(), &"limit_rate".into()));
+            refused += 1;
+        }
+    }
+    let passed = eventually("the same proof passes", async || {
+        let status = gateway.status(&call).await;
+        refused += usize::from(status == 429);
+        (status != 429).then_some(status)
+    });
+    assert_eq!(passed.await, 200);
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    assert_eq!(refusals(&gateway, "limit_rate").await, refused as f64);
+    assert_eq!(refusals(&gateway, "proof_replayed").await, 0.0);
+}
+
+#[tokio::test]
+async fn a_tunnel_counts_among_what_is_under_way() {
+    let stage = Stage::set().await;
+    let gateway = stage.gateway_with(access("limits: { concurrent: 1 }")).await;
+    let mut socket = gateway.connect().await;
+    socket.write_all(&stage.call_for_socket().to_bytes()).await.unwrap();
+    assert_eq!(answer(&mut socket).await.status, 101);
+    assert_eq!(gateway.status(&stage.call("/api/item")).await, 429);
+    drop(socket);
+    eventually("its place", async || (gateway.status(&stage.call("/api/item")).await == 200).then_some(())).await;
+}
+
+#[tokio::test]
+async fn failures_are_slowed_down_where_that_is_wanted() {
+    let stage = Stage::set().await;
+    let proof_of_another = |path| {
+        let mut call = stage.call(path);
+        let proof = call.headers.iter_mut().find(|(name, _)| name == "DPoP").unwrap();
+        let end = proof.1.len() - 10;
+        proof.1[end] ^= 1;
+        call
+    };
+    let gateway = stage.gateway_with(limits("{ failures: { per_minute: 1, burst: 2 } }")).await;
+    for status in [401, 401, 429] {
+        assert_eq!(gateway.status(&proof_of_another("/api/item")).await, status);
+    }
+    let refused = gateway.send(&stage.call("/api/item")).await;
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!(refused.status == 429 && (1..=60).contains(&wait), "{refused:?}");
+    assert_eq!(gateway.status(&message("/open/x", &[])).await, 200);
+    assert_eq!(refusals(&gateway, "limit_failures").await, 2.0);
+}

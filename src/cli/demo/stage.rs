@@ -227,6 +227,7 @@ fn settings(certificate: ServerCertificate, issuer: &Issuer, api: SocketAddr) ->
             cors: None,
             metadata: Described::default(),
         }],
+        failures: None,
         limits: Limits { drain_timeout: Duration::from_secs(2), ..Limits::default() },
         admin: ANY,
         telemetry: TelemetrySettings::default(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{meanings, not_empty};
+use super::{limits, meanings, not_empty};
 use crate::config::reading::{Field, Reading};
 use crate::config::values::{choices, closest};
 use crate::config::written::{self, AccessMode, BindingKind, UnboundTokens};
@@ -45,6 +45,7 @@ fn public(written: &written::Access, reading: &mut Reading<'_>) {
     unused(&written.scopes, reading);
     unused(&written.acr_values, reading);
     unused(&written.max_auth_age, reading);
+    unused(&written.limits, reading);
 }
 
 /// Reports a field that a public route cannot have.
@@ -69,6 +70,7 @@ fn policy(written: &written::Access, gateway: &Gateway<'_>, reading: &mut Readin
         scopes: meanings(&written.scopes, None, reading, |text| scope(text)).unwrap_or_default(),
         acr_values: meanings(&written.acr_values, None, reading, |text| scope(text)).unwrap_or_default(),
         max_auth_age: written.max_auth_age.value().copied(),
+        limits: limits::of_route(&written.limits, reading),
     }
 }
 

@@ -9,6 +9,7 @@ mod forwarding;
 mod fronts;
 mod identity;
 mod issuers;
+mod limits;
 mod listeners;
 mod nonces;
 mod process;
@@ -54,6 +55,7 @@ pub fn settings(written: &Configuration, reading: &mut Reading<'_>) -> Settings 
         upstreams: upstreams.finish(reading),
         routes,
         limits: process::limits(&written.limits, reading),
+        failures: limits::failures(&written.limits.failures, reading),
         admin,
         telemetry: process::telemetry(&written.telemetry, reading),
     }

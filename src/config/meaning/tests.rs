@@ -9,6 +9,7 @@ use crate::routes::{Access, AuthorizationForward};
 mod browsers;
 mod fronts;
 mod identity;
+mod limits;
 mod replicas;
 
 const VALID: &str = "\

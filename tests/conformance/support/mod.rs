@@ -21,6 +21,7 @@ use keybound::clock::{Clock as _, ManualClock};
 use keybound::forward::UpstreamSettings;
 use keybound::gateway::Settings;
 use keybound::keys::{IssuerSettings, KeySource};
+use keybound::limits::Rate;
 use keybound::refusal::Reason;
 use keybound::replay::ReplaySettings;
 use keybound::request::{Front, PublicUrl};
@@ -55,6 +56,7 @@ pub struct Plan {
     pub proofs: ProofRules,
     pub replay: ReplaySettings,
     pub limits: Limits,
+    pub failures: Option<Rate>,
     pub policy: Policy,
     pub forward: Forwarding,
     pub cors: Option<Cors>,
@@ -92,6 +94,7 @@ impl Default for Plan {
             proofs: ProofRules::default(),
             replay: ReplaySettings::default(),
             limits: Limits::default(),
+            failures: None,
             policy: Policy { accepted: Accepted { dpop: true, mtls: false, unbound: false }, ..Policy::default() },
             forward: Forwarding::default(),
             cors: None,
@@ -427,6 +430,7 @@ pub fn settings(plan: Plan, upstream: std::net::SocketAddr, jwks_file: &std::pat
         }],
         routes,
         limits: plan.limits,
+        failures: plan.failures,
         admin: "127.0.0.1:0".parse().unwrap(),
         telemetry: TelemetrySettings::default(),
     }

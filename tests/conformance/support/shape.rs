@@ -68,9 +68,12 @@ fn expected(reason: Reason, used: Option<Scheme>) -> Option<Vec<(&'static str, O
         | Kind::RequestTimeout
         | Kind::BodyTooLarge
         | Kind::Misdirected => vec![],
-        Kind::HeaderTooLarge | Kind::TooManyProofs | Kind::Unavailable | Kind::BadGateway | Kind::GatewayTimeout => {
-            vec![]
-        }
+        Kind::HeaderTooLarge
+        | Kind::TooManyProofs
+        | Kind::TooManyRequests
+        | Kind::Unavailable
+        | Kind::BadGateway
+        | Kind::GatewayTimeout => vec![],
     })
 }
 
@@ -101,7 +104,7 @@ pub fn assert_refusal(answer: &Answer, reason: Reason, shot: &Shot) {
     assert_cors(answer, shot, &context);
     assert!(answer.header("date").is_some(), "SHP-05: Date: {context}");
     assert_eq!(answer.header("cache-control"), Some("no-store"), "SHP-05: {context}");
-    if answer.status == 503 {
+    if matches!(answer.status, 429 | 503) {
         assert!(challenges.is_empty() && answer.header("retry-after").is_some(), "SHP-09: {context}");
     }
     let nonces = answer.all("dpop-nonce");
