@@ -25,12 +25,18 @@ impl Gateway {
     }
 
     /// Says yes: 200, with the fields that the upstream should get.
-    pub(super) fn answer_with_verdict(&self, authorized: Authorized<Incoming>, mut record: Box<Record>) -> Response<Body> {
+    pub(super) fn answer_with_verdict(
+        &self,
+        authorized: Authorized<Incoming>,
+        mut record: Box<Record>,
+    ) -> Response<Body> {
         let nonce = authorized.grant().and_then(Grant::nonce).and_then(|made| self.next_nonce(made));
         let route = Arc::clone(authorized.route());
         let mut headers = match self.forwarder.verdict(authorized) {
             Ok(headers) => headers,
-            Err(refusal) => return self.answer_refusal(refusal, &Asked { route: Some(&route), ..Asked::default() }, record),
+            Err(refusal) => {
+                return self.answer_refusal(refusal, &Asked { route: Some(&route), ..Asked::default() }, record);
+            }
         };
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));

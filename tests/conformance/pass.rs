@@ -57,18 +57,14 @@ fn a_verified_token_counts_only_for_the_request_that_showed_it() {
 #[test]
 fn only_a_route_that_observes_lets_a_refused_request_pass() {
     let observing = Route { access: Access::Observe(Arc::new(Policy::default())), ..route() };
-    let refused = |route: Route| Refused {
-        refusal: Reason::ProofMissing.into(),
-        inbound: inbound("x"),
-        route: Some(Arc::new(route)),
-    };
+    let refused = |route: Route| *Refused::boxed(Reason::ProofMissing.into(), inbound("x"), Some(Arc::new(route)));
     let (observed, refusal) = Authorized::observe(refused(observing)).unwrap();
     assert!(observed.grant().is_none() && refusal.reason() == Reason::ProofMissing);
     for route in [route(), public_route("open", "/")] {
         let refused = Authorized::observe(refused(route)).unwrap_err();
         assert_eq!(refused.refusal.reason(), Reason::ProofMissing);
     }
-    let nowhere = Refused { refusal: Reason::NoRoute.into(), inbound: inbound("x"), route: None };
+    let nowhere = *Refused::boxed(Reason::NoRoute.into(), inbound("x"), None);
     assert!(Authorized::observe(nowhere).is_err());
 }
 
