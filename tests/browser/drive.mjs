@@ -9,6 +9,12 @@ const { chromium } = createRequire(new URL('../interop/package.json', import.met
 const { CHROMIUM, KEY_HASH, ARTEFACTS, APP, STRANGER, API, ISSUER, AUDIENCE } = process.env;
 const PATIENCE = 20_000;
 
+// However busy the machine is, all of it takes no longer.
+setTimeout(() => {
+  console.error('too slow');
+  process.exit(1);
+}, 2 * PATIENCE).unref();
+
 const browser = await chromium.launch({
   executablePath: CHROMIUM,
   timeout: PATIENCE,
