@@ -1,10 +1,11 @@
 //! Who connects through a proxy that only passes bytes on: HAProxy's PROXY protocol, versions 1 and 2.
 //!
 //! The header stands before everything else, TLS included. It is read from trusted proxies alone, within bounds, and
-//! never further than its end. A proxy that speaks for itself (`LOCAL`, `UNKNOWN`) keeps its own address.
+//! never further than its end. A proxy that speaks for itself (`LOCAL`) keeps its own address. A client that it does not
+//! name has none: it must not pass for the proxy, which may be trusted with more than this.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -18,9 +19,12 @@ use crate::refusal::Reason;
 /// Longest header that is accepted: version 2 with the certificates that some proxies add.
 const LONGEST: usize = 4096;
 
-/// How long until a header that came in pieces is looked at again. It stays in the socket until it is whole, and a
-/// socket that has something to read is never waited for.
-const PAUSE: Duration = Duration::from_millis(1);
+/// How long until a header that came in pieces is looked at again, at first and at last. It stays in the socket until it
+/// is whole, and a socket that has something to read is never waited for.
+const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(100)];
+
+/// The address of a client that has none.
+const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// What headers begin with.
 const VERSION_1: &[u8] = b"PROXY ";
@@ -59,6 +63,7 @@ impl Announced {
             ProxyProtocol::Required => return Err(Reason::HopUntrusted),
         }
         let mut room = vec![0; LONGEST];
+        let [mut pause, longest] = PAUSES;
         loop {
             let seen = socket.peek(&mut room).await.map_err(|_| Reason::HopMalformed)?;
             let head = room.get(..seen).unwrap_or_default();
@@ -72,7 +77,10 @@ impl Announced {
                 // What is still to come would not fit.
                 Header::Begun if seen == LONGEST => return Err(Reason::HopMalformed),
                 // An end that has closed meanwhile looks just like this; the deadline ends it.
-                Header::Begun => tokio::time::sleep(PAUSE).await,
+                Header::Begun => {
+                    tokio::time::sleep(pause).await;
+                    pause = longest.min(pause * 2);
+                }
             }
         }
     }
@@ -87,7 +95,7 @@ enum Header {
     Begun,
     /// All of one.
     Whole {
-        /// Whom it names, if anybody.
+        /// Whom it speaks for; `None`: for its sender.
         source: Option<SocketAddr>,
         /// Its bytes.
         length: usize,
@@ -104,7 +112,8 @@ fn read(bytes: &[u8]) -> Header {
     match ProxyHeader::parse(bytes, config) {
         Ok((header, length)) => {
             match header.proxied_address() {
-                None => Header::Whole { source: None, length },
+                None if is_local(bytes) => Header::Whole { source: None, length },
+                None => Header::Whole { source: Some(NOBODY), length },
                 Some(told) if told.protocol == Protocol::Stream => {
                     let address = SocketAddr::new(told.source.ip().to_canonical(), told.source.port());
                     Header::Whole { source: Some(address), length }
@@ -116,6 +125,11 @@ fn read(bytes: &[u8]) -> Header {
         Err(Error::BufferTooShort) => Header::Begun,
         Err(_) => Header::None,
     }
+}
+
+/// Whether the command of a header of version 2 is `LOCAL`.
+fn is_local(bytes: &[u8]) -> bool {
+    bytes.starts_with(VERSION_2) && bytes.get(VERSION_2.len()).is_some_and(|byte| byte & 0x0F == 0)
 }
 
 #[cfg(test)]
@@ -146,7 +160,13 @@ mod tests {
         }
         let local = b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00";
         assert_eq!(read(local), Header::Whole { source: None, length: local.len() });
-        assert_eq!(read(b"PROXY UNKNOWN\r\n"), Header::Whole { source: None, length: 15 });
+        for nobody in [
+            &b"PROXY UNKNOWN\r\n"[..],
+            b"PROXY UNKNOWN 192.0.2.7 192.0.2.1 4711 443\r\n",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x00\x00\x00",
+        ] {
+            assert_eq!(read(nobody), Header::Whole { source: Some(NOBODY), length: nobody.len() });
+        }
     }
 
     #[test]

@@ -260,7 +260,7 @@ impl<B> Admitted<B> {
     }
 }
 
-/// A request whose proof was never spent before.
+/// A request whose proof was never spent before, but for this very request.
 pub struct Fresh<B> {
     bound: Bound<B>,
     place: Option<Place>,

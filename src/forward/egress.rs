@@ -14,7 +14,7 @@ use hyper::upgrade::OnUpgrade;
 use serde_json::Value;
 
 use super::body::RequestBody;
-use super::reserved::OwnFields;
+use super::reserved::{CLIENT_CERT, OwnFields};
 use super::upgrade;
 use crate::authorize::{Authorized, Grant};
 use crate::identity::Statement;
@@ -22,8 +22,6 @@ use crate::refusal::{Reason, Refusal};
 use crate::request::connection::remove_hop_by_hop;
 use crate::request::{ClientCertificate, Inbound, Target};
 use crate::routes::{AuthorizationForward, Forwarding};
-
-const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 
 /// Turns an authorized request into the one that the upstream gets, and takes the client's half of an upgrade out
 /// of it. `own` is what the gateway's routes fill.
@@ -35,7 +33,7 @@ pub fn prepare(
     let (inbound, route, grant) = authorized.into_parts();
     let forwarding = &route.forward;
     let facts = client_facts(&inbound);
-    let certificate = client_certificate(forwarding, inbound.certificate());
+    let certificate = grant.as_ref().and_then(|grant| client_certificate(forwarding, grant, inbound.certificate()));
     let assertion = grant.as_ref().map(|grant| assertion(forwarding, grant, &inbound)).transpose()?.flatten();
     let (mut request, _peer, target, _id) = inbound.into_parts();
     let on_upgrade = websocket.then(|| hyper::upgrade::on(&mut request));
@@ -68,32 +66,38 @@ pub fn prepare(
     Ok((Request::from_parts(parts, RequestBody::new(body, own.clone())), on_upgrade))
 }
 
-/// The fields about the caller that a proxy hands on itself, when it only asked.
-pub fn verdict(authorized: Authorized<Incoming>) -> Result<HeaderMap, Refusal> {
+/// The fields about the caller that a proxy hands on itself, when it only asked: whatever `own` names, on this route or
+/// another, and `Authorization`.
+pub fn verdict(authorized: Authorized<Incoming>, own: &OwnFields) -> Result<HeaderMap, Refusal> {
     let (inbound, route, grant) = authorized.into_parts();
     let forwarding = &route.forward;
     let assertion = grant.as_ref().map(|grant| assertion(forwarding, grant, &inbound)).transpose()?.flatten();
-    let mut headers = HeaderMap::new();
+    let certificate = grant.as_ref().and_then(|grant| client_certificate(forwarding, grant, inbound.certificate()));
     let nothing = HeaderValue::from_static("");
-    let names = forwarding.claims.iter().map(|(name, _)| name);
-    let names = names.chain(forwarding.identity.as_ref().map(|identity| &identity.header)).cloned();
-    headers.extend(names.chain([header::AUTHORIZATION]).map(|name| (name, nothing.clone())));
+    let names = own.filled().iter().chain([&header::AUTHORIZATION]).cloned();
+    let mut headers: HeaderMap = names.map(|name| (name, nothing.clone())).collect();
     // Whom nobody proved to be anybody passes as it came, if it passes.
-    let as_sent = inbound.request().headers().get(header::AUTHORIZATION).filter(|_| grant.is_none()).cloned();
-    headers.extend(as_sent.map(|value| (header::AUTHORIZATION, value)));
-    headers.extend(forwarding.headers.iter().cloned());
-    for (name, value) in grant.iter().flat_map(|grant| identity(forwarding, grant)).chain(assertion) {
+    let mut as_sent = inbound.request().headers().get_all(header::AUTHORIZATION).iter().filter(|_| grant.is_none());
+    if let Some(first) = as_sent.next() {
+        headers.insert(header::AUTHORIZATION, first.clone());
+        headers.extend(as_sent.map(|value| (header::AUTHORIZATION, value.clone())));
+    }
+    let proven = grant.iter().flat_map(|grant| identity(forwarding, grant)).chain(certificate).chain(assertion);
+    for (name, value) in forwarding.headers.iter().cloned().chain(proven) {
         headers.insert(name, value);
     }
     Ok(headers)
 }
 
-/// RFC 9440 §2.2. The same field of a client was removed.
+/// RFC 9440 §2.2, of a token that is bound to it: any other certificate is not validated and says nothing. The same field
+/// of a client was removed.
 fn client_certificate(
     forwarding: &Forwarding,
+    grant: &Grant,
     certificate: Option<&ClientCertificate>,
 ) -> Option<(HeaderName, HeaderValue)> {
-    let der = certificate.filter(|_| forwarding.client_certificate)?.der.as_ref()?;
+    let bound = forwarding.client_certificate && grant.proven().certificate.is_some();
+    let der = certificate.filter(|_| bound)?.der.as_ref()?;
     let value = HeaderValue::try_from(format!(":{}:", STANDARD.encode(der))).ok()?;
     Some((CLIENT_CERT, value))
 }

@@ -74,7 +74,7 @@ impl Forwarder {
     /// # Errors
     /// [`Reason::IdentityUnavailable`].
     pub fn verdict(&self, authorized: Authorized<Incoming>) -> Result<HeaderMap, Refusal> {
-        egress::verdict(authorized)
+        egress::verdict(authorized, &self.own)
     }
 
     /// Forwards one request. The pass is spent: whatever the upstream answers, the proof stays used.

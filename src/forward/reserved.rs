@@ -69,6 +69,9 @@ const NO_ALIAS: [(&str, &str); 9] = [
     ("upgrade", "upgrade"),
 ];
 
+/// What the upstream is shown of the client's certificate.
+pub(super) const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+
 /// Letters and digits of a field name, lower case; of a very long one, the first of them. No field name that means
 /// anything to the gateway is that long, and two that begin alike are both forbidden if one is.
 #[derive(Clone, Copy)]
@@ -103,7 +106,14 @@ fn is_reserved(name: &str, folded: &str) -> bool {
 /// Fields that the gateway fills on any of its routes, folded. A client may send them on none: an upstream that
 /// believes a field believes it whichever way it came.
 #[derive(Debug, Clone, Default)]
-pub struct OwnFields(Arc<HashSet<String>>);
+pub struct OwnFields(Arc<Own>);
+
+#[derive(Debug, Default)]
+struct Own {
+    folded: HashSet<String>,
+    /// What routes fill, as they call it.
+    filled: Vec<HeaderName>,
+}
 
 impl OwnFields {
     /// Of all routes together, and the fields in which proxies speak for clients.
@@ -113,15 +123,25 @@ impl OwnFields {
             let identity = route.forward.identity.iter().map(|identity| &identity.header);
             claims.chain(route.forward.headers.iter().map(|(name, _)| name)).chain(identity)
         };
+        let certificate = |route: &Route| route.forward.client_certificate.then_some(CLIENT_CERT);
+        let own = |route: &'r Route| names(route).cloned().chain(certificate(route));
+        let mut filled: Vec<HeaderName> = routes.into_iter().flat_map(own).collect();
+        filled.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+        filled.dedup();
+        let told: Vec<HeaderName> = told.into_iter().collect();
         let folded = |name: &HeaderName| Folded::of(name.as_str()).as_str().to_owned();
-        let told = told.into_iter().map(|name| folded(&name));
-        Self(Arc::new(routes.into_iter().flat_map(names).map(folded).chain(told).collect()))
+        Self(Arc::new(Own { folded: filled.iter().chain(&told).map(folded).collect(), filled }))
+    }
+
+    /// Every field that some route fills.
+    pub fn filled(&self) -> &[HeaderName] {
+        &self.0.filled
     }
 
     /// Whether a client may not send this field.
     pub fn forbid(&self, name: &str) -> bool {
         let folded = Folded::of(name);
-        is_reserved(name, folded.as_str()) || self.0.contains(folded.as_str())
+        is_reserved(name, folded.as_str()) || self.0.folded.contains(folded.as_str())
     }
 
     /// Whether a client may not send this trailer field: all of the above, and what frames or authorizes a message
@@ -144,7 +164,7 @@ mod tests {
     fn what_a_route_fills_is_the_gateways_however_long() {
         let long = "x-".to_owned() + &"long-".repeat(40);
         let name = http::HeaderName::from_bytes(long.trim_end_matches('-').as_bytes()).unwrap();
-        let own = OwnFields(Arc::new([Folded::of(name.as_str()).as_str().to_owned()].into()));
+        let own = OwnFields::of([], [name.clone()]);
         assert!(own.forbid(name.as_str()) && own.forbid(&long.replace('-', "_")) && !own.forbid("x-long"));
     }
 

@@ -178,7 +178,7 @@ impl Gateway {
                 if route.forward.client_certificate {
                     hide_certificate(&mut parts.headers);
                 }
-                if let Some(nonce) = nonce_made.and_then(|made| self.next_nonce(made)) {
+                if let Some(nonce) = self.nonce_for(nonce_made, &record) {
                     nonce::hand_out(nonce, &mut parts.headers);
                 }
                 match rule {

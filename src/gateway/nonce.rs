@@ -3,7 +3,9 @@
 use http::{HeaderMap, HeaderValue, header};
 
 use super::state::Gateway;
+use crate::refusal::Answer;
 use crate::respond::DPOP_NONCE;
+use crate::telemetry::Record;
 use crate::time::UnixTime;
 use crate::verify::Nonces;
 
@@ -14,8 +16,15 @@ impl Gateway {
         HeaderValue::try_from(nonce).ok()
     }
 
+    /// What goes with an answer that is no refusal. `made`: when the nonce of a good proof was. A client that only passed
+    /// because the route observes, and that lacked nothing but a nonce, gets one: enforcing would cost it one retry.
+    pub(super) fn nonce_for(&self, made: Option<UnixTime>, record: &Record) -> Option<HeaderValue> {
+        let lacked = record.refusal.as_ref().is_some_and(|refusal| refusal.reason().answer() == Answer::UseNonce);
+        if lacked { self.fresh_nonce() } else { self.next_nonce(made?) }
+    }
+
     /// The next one, for a client whose proof was good and whose nonce was made then, if that soon is not any more.
-    pub(super) fn next_nonce(&self, made: UnixTime) -> Option<HeaderValue> {
+    fn next_nonce(&self, made: UnixTime) -> Option<HeaderValue> {
         let nonces = self.proofs.nonces.as_ref()?;
         let lifetime = self.replay.nonce_lifetime().unwrap_or(nonces.lifetime);
         Nonces::is_half_over(made, lifetime, self.clock.now()).then(|| self.fresh_nonce())?

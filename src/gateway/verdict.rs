@@ -30,7 +30,7 @@ impl Gateway {
         authorized: Authorized<Incoming>,
         mut record: Box<Record>,
     ) -> Response<Body> {
-        let nonce = authorized.grant().and_then(Grant::nonce).and_then(|made| self.next_nonce(made));
+        let nonce = self.nonce_for(authorized.grant().and_then(Grant::nonce), &record);
         let route = Arc::clone(authorized.route());
         let mut headers = match self.forwarder.verdict(authorized) {
             Ok(headers) => headers,

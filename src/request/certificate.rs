@@ -122,11 +122,17 @@ fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>
     }
 }
 
-/// The last element is the one that the nearest proxy wrote about its own client; the others it only passed on.
+/// One element, about the nearest proxy's own client. Others would be passed on from somebody, or written by a client:
+/// Envoy does not quote the names of a certificate that it copies, and a comma in one of them begins an element. For the
+/// same reason nothing counts without the hash that Envoy always computes itself, and puts first.
 fn xfcc(text: &str) -> Result<Option<ClientCertificate>, Refusal> {
-    let wrong = |found| malformed("X-Forwarded-Client-Cert with Cert or Hash", found);
-    let elements = pairs_of(text, |value| !value.contains('"')).ok_or_else(|| wrong("something else"))?;
-    let Some(element) = elements.last() else { return Ok(None) };
+    let wrong = |found| malformed("one element with Hash in X-Forwarded-Client-Cert", found);
+    let elements = pairs_of(text, |value| !value.contains(['"', '='])).ok_or_else(|| wrong("something else"))?;
+    let element = match &elements[..] {
+        [] => return Ok(None),
+        [element] => element,
+        [_, _, ..] => return Err(wrong("several elements")),
+    };
     let value = |wanted: &str| {
         let mut values = element.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value);
         match (values.next(), values.next()) {
@@ -145,7 +151,8 @@ fn xfcc(text: &str) -> Result<Option<ClientCertificate>, Refusal> {
     };
     match (named, shown) {
         (Some(hash), Some(shown)) if hash != shown.thumbprint => Err(wrong("a Hash of another certificate")),
-        (_, Some(shown)) => Ok(Some(shown)),
+        (Some(_), Some(shown)) => Ok(Some(shown)),
+        (None, Some(_)) => Err(wrong("no Hash")),
         (Some(thumbprint), None) => Ok(Some(ClientCertificate { thumbprint, der: None })),
         // An element about a client without a certificate names only the proxy.
         (None, None) => Ok(None),

@@ -88,7 +88,8 @@ pub fn x_forwarded_request(headers: &HeaderMap) -> Result<(Method, Uri), Refusal
     let method = method(headers, "x-forwarded-method", "one X-Forwarded-Method")?;
     let path = one(headers, "x-forwarded-uri", "one X-Forwarded-Uri")?;
     let path = path.ok_or_else(|| malformed("an X-Forwarded-Uri", "none"))?;
-    let uri = path.parse().ok().filter(|_| path.starts_with('/'));
+    // A fragment would be cut off here, and not by whoever forwards the request.
+    let uri = path.parse().ok().filter(|_| path.starts_with('/') && !path.contains('#'));
     Ok((method, uri.ok_or_else(|| malformed("a path in X-Forwarded-Uri", "something else"))?))
 }
 

@@ -123,8 +123,11 @@ impl Front {
                 told.request = Some((method, uri));
             }
         }
-        if let Some(field) = &self.certificate {
-            told.shown = Shown::ByProxy(field.read(headers)?);
+        match &self.certificate {
+            Some(field) => told.shown = Shown::ByProxy(field.read(headers)?),
+            // Whoever only asks shows its own certificate, if any.
+            None if self.asks.is_some() => told.shown = Shown::ByProxy(None),
+            None => {}
         }
         Ok(told)
     }

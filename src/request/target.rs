@@ -337,15 +337,16 @@ fn authority(uri: &Uri, version: Version, headers: &HeaderMap, scheme: ListenerS
     Ok(own.unwrap_or(field))
 }
 
-/// Scheme, authority, and path with query of an absolute URL.
+/// Scheme, authority, and path with query of an absolute URL that somebody put together from parts: what follows the
+/// authority must be a path, or an authority that ends with `?` would turn the path into a query. There is no fragment.
 pub(super) fn split_url(text: &str) -> Option<(ListenerScheme, Host, Uri)> {
     let (scheme, rest) = match text.split_once("://")? {
         ("https", rest) => (ListenerScheme::Https, rest),
         ("http", rest) => (ListenerScheme::Http, rest),
         _ => return None,
     };
-    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    let (authority, path) = rest.split_at(rest.find(['/', '?'])?);
+    let path = Some(path).filter(|path| path.starts_with('/') && !path.contains('#'))?;
     Some((scheme, Host::parse(authority.as_bytes())?, path.parse().ok()?))
 }
 

@@ -3,11 +3,12 @@
 use http::HeaderName;
 use keybound::refusal::Reason;
 use keybound::request::{Front, OriginalRequest};
-use keybound::routes::Forwarding;
+use keybound::routes::{Forwarding, Policy, Route};
+use keybound::verify::Accepted;
 
 use crate::support::shot::Shot;
 use crate::support::wire::{Answer, Http};
-use crate::support::{Plan, World, public_route};
+use crate::support::{Identity, Plan, World, public_route};
 
 fn plan(asks: OriginalRequest) -> Plan {
     let front = Front {
@@ -229,6 +230,75 @@ async fn only_trusted_proxies_may_ask() {
         assert_eq!((answer.status, answer.header("www-authenticate")), (403, None));
         world.refused("none", Reason::HopUntrusted, 1).await;
         assert_eq!(world.spent(), 0);
+    }
+}
+
+/// nginx lets `?` and `#` stand in Host, and puts the URL together from it.
+#[tokio::test]
+async fn a_host_does_not_hide_the_path() {
+    let asks = OriginalRequest::XOriginal;
+    let world = Plan { routes_before: vec![public_route("open", "/open")], ..plan(asks) }.start().await;
+    let shot = world.good().no_proof();
+    for (count, url) in
+        ["https://rs.example?/api/item", "https://rs.example#/api/item", "https://rs.example/open#/../api/item"]
+            .into_iter()
+            .enumerate()
+    {
+        let mut message = shot.message();
+        let fields = [("X-Original-Method", "GET"), ("X-Original-URL", url)];
+        message.headers.extend(fields.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())));
+        assert_eq!(shot.dialer().send(Http::One, &message).await.unwrap().status, 400, "{url}");
+        world.refused("none", Reason::HopMalformed, count as u64 + 1).await;
+    }
+}
+
+/// An API behind the proxy believes these fields on every route, so they are told on every route.
+#[tokio::test]
+async fn fields_of_other_routes_are_emptied_too() {
+    let asks = OriginalRequest::XForwarded;
+    let forward = Forwarding {
+        claims: vec![(HeaderName::from_static("x-auth-admin"), "admin".to_owned())],
+        headers: vec![(HeaderName::from_static("x-zone"), http::HeaderValue::from_static("inner"))],
+        client_certificate: true,
+        ..Forwarding::default()
+    };
+    let admin = Route { forward, ..public_route("admin", "/admin") };
+    let routes_before = vec![admin, public_route("open", "/open")];
+    let world = Plan { routes_before, ..plan(asks) }.start().await;
+    let good = question(&world, asks);
+    let open = Question { shot: good.shot.clone().target_only("/open/x").no_proof(), ..good.clone() };
+    for answer in [good.ask(Http::One).await, open.ask(Http::One).await] {
+        assert_eq!(answer.status, 200);
+        for name in ["x-auth-admin", "x-zone", "client-cert"] {
+            assert_eq!(answer.all(name), [""], "{name}");
+        }
+    }
+}
+
+/// The proxy's own certificate, in the handshake in which it asks, is nobody else's.
+#[tokio::test]
+async fn a_proxy_that_asks_lends_nobody_its_certificate() {
+    let asks = OriginalRequest::XForwarded;
+    let accepted = Accepted { dpop: true, mtls: true, unbound: false };
+    let policy = Policy { accepted, ..Policy::default() };
+    let world = Plan { tls: true, client_certificates: true, policy, ..plan(asks) }.start().await;
+    let proxy = Identity::self_signed();
+    let stolen = Question { shot: world.good_mtls(&proxy), ..question(&world, asks) };
+    assert_eq!(stolen.ask(Http::One).await.status, 401);
+    assert_eq!(world.refusals("api", Reason::CertificateMissing), 1);
+}
+
+#[tokio::test]
+async fn where_it_only_observes_the_token_stays_as_it_came() {
+    let asks = OriginalRequest::XForwarded;
+    let world = Plan { observe: true, ..plan(asks) }.start().await;
+    let good = question(&world, asks);
+    for lines in [&["Bearer legacy"][..], &["Bearer one", "Bearer two"], &[]] {
+        let legacy = Question { shot: good.shot.clone().no_proof().authorization(lines), ..good.clone() };
+        let answer = legacy.ask(Http::One).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.all("authorization"), if lines.is_empty() { &[""][..] } else { lines });
+        assert_eq!(answer.all("x-auth-subject"), [""]);
     }
 }
 

@@ -216,6 +216,10 @@ fn announced(world: &World, header: &[u8]) -> Dialer {
 const VERSION_1: &[u8] = b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n";
 const VERSION_2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\xc0\0\x02\x01\x12\x67\x01\xbb";
 
+const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+const UNKNOWN_1: &[u8] = b"PROXY UNKNOWN\r\n";
+const UNKNOWN_2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\0\0\0";
+
 #[tokio::test]
 async fn connections_are_announced_before_tls() {
     for mode in [ProxyProtocol::Optional, ProxyProtocol::Required] {
@@ -230,10 +234,12 @@ async fn connections_are_announced_before_tls() {
                     assert_eq!(world.upstream.last().header("x-forwarded-for"), Some("192.0.2.7"), "{mode:?}");
                 }
             }
-            // A proxy's own health check.
-            let local = world.good().dial(announced(&world, b"PROXY UNKNOWN\r\n"));
-            assert_eq!(local.send(Http::One).await.status, 200);
-            assert_eq!(world.upstream.last().header("x-forwarded-for"), Some("127.0.0.1"));
+            // A proxy's own health check, and clients that it does not name.
+            for (header, from) in [(LOCAL, "127.0.0.1"), (UNKNOWN_1, "0.0.0.0"), (UNKNOWN_2, "0.0.0.0")] {
+                let shot = world.good().dial(announced(&world, header));
+                assert_eq!(shot.send(Http::One).await.status, 200);
+                assert_eq!(world.upstream.last().header("x-forwarded-for"), Some(from));
+            }
         }
     }
 }
@@ -294,6 +300,11 @@ async fn whom_a_proxy_announces_is_not_trusted_for_that() {
     let shot = world.good_mtls(&identity).header("Client-Cert", client_cert(&identity));
     let answer = shot.clone().dial(announced(&world, VERSION_1)).send(Http::One).await;
     assert_eq!((answer.status, world.refusals("api", Reason::CertificateMissing)), (401, 1));
+    // Nor is somebody whom it does not name.
+    for (count, header) in [UNKNOWN_1, UNKNOWN_2].into_iter().enumerate() {
+        let answer = shot.clone().dial(announced(&world, header)).send(Http::One).await;
+        assert_eq!((answer.status, world.refusals("api", Reason::CertificateMissing)), (401, 2 + count as u64));
+    }
     // The announced address is itself a proxy's that is trusted.
     let inner = announced(&world, b"PROXY TCP4 127.0.0.9 127.0.0.1 4711 443\r\n");
     assert_eq!(shot.dial(inner).send(Http::One).await.status, 200);
@@ -312,7 +323,9 @@ async fn an_upstream_may_be_shown_the_certificate() {
     let answer = shot.send(Http::One).await;
     assert_eq!((answer.status, answer.all("vary")), (200, vec!["*"]));
     assert_eq!(world.upstream.last().all("client-cert"), [client_cert(&identity)]);
-    // Whoever showed none is shown with none.
-    world.passes(&world.good().header("Client-Cert", client_cert(&other))).await;
-    assert_eq!(world.upstream.last().header("client-cert"), None);
+    // Whoever showed none, or one that no token names and nobody validated, is shown with none.
+    for dialer in [world.dialer.clone(), world.dial_as(&identity)] {
+        world.passes(&world.good().header("Client-Cert", client_cert(&other)).dial(dialer)).await;
+        assert_eq!(world.upstream.last().header("client-cert"), None);
+    }
 }

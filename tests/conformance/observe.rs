@@ -95,6 +95,20 @@ async fn what_could_be_read_in_two_ways_is_refused_all_the_same() {
     }
 }
 
+/// Enforcing costs such a client one retry; without a nonce it could never show that it would pass.
+#[tokio::test]
+async fn who_lacks_nothing_but_a_nonce_gets_one() {
+    let world = Plan { observe: true, ..Plan::nonces() }.start().await;
+    let answer = world.good().no_proof_claim("nonce").send(Http::One).await;
+    assert_eq!((answer.status, answer.header("cache-control")), (200, Some("no-store")));
+    let nonce = answer.header("dpop-nonce").unwrap();
+    assert_eq!(world.good().proof_claim("nonce", nonce).send(Http::One).await.status, 200);
+    assert_eq!(observed(&world, Reason::ProofNonceMissing), 1);
+    assert_eq!(world.spent(), 1);
+    let legacy = world.good().scheme("Bearer").no_proof().send(Http::One).await;
+    assert_eq!((legacy.status, legacy.header("dpop-nonce")), (200, None));
+}
+
 #[tokio::test]
 async fn the_report_names_clients_and_reasons() {
     let world = world().await;

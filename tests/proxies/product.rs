@@ -48,23 +48,24 @@ pub fn adapted(file: &str, changes: &[(&str, &str)]) -> String {
 }
 
 /// A port that nobody listens on. The system picks it; these products cannot let it do so.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Product {
-    /// Starts `kind` with `deploy/{file}`, in front of `gateway` and perhaps `api`.
-    pub async fn start(kind: Kind, file: &str, stage: &Stage, gateway: SocketAddr, api: Option<SocketAddr>) -> Self {
-        Self::start_with(kind, file, stage, gateway, api, &[]).await
+    /// Starts `kind` with `deploy/{file}`, in front of `gateway`.
+    pub async fn start(kind: Kind, file: &str, stage: &Stage, gateway: SocketAddr) -> Self {
+        Self::start_with(kind, file, stage, gateway, None, free_port(), &[]).await
     }
 
-    /// The same with more changes to the file.
+    /// The same at a port of its own, perhaps in front of `api`, and with more changes to the file.
     pub async fn start_with(
         kind: Kind,
         file: &str,
         stage: &Stage,
         gateway: SocketAddr,
         api: Option<SocketAddr>,
+        port: u16,
         more: &[(&str, &str)],
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -75,7 +76,6 @@ impl Product {
         {
             fs::write(folder.path().join(name), content).unwrap();
         }
-        let port = free_port();
         let mut changes = Vec::new();
         let mut change = |from: &str, to: String| changes.push((from.to_owned(), to));
         let at = format!("127.0.0.1:{port}");
@@ -101,7 +101,11 @@ impl Product {
                 change("*:8443", at.clone());
             }
             Kind::Caddy => change("api.example.com:8443", format!("{HOST}:{port}")),
+            Kind::Envoy if api.is_some() => change("api.example.com:8443", format!("{HOST}:{port}")),
             Kind::Envoy => {}
+        }
+        if api.is_some() && matches!(kind, Kind::Nginx | Kind::Envoy) {
+            change("api.example.com", HOST.to_owned());
         }
         let etc = match kind {
             Kind::Nginx => "/etc/nginx",

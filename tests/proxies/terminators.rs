@@ -46,7 +46,7 @@ fn client(product: &Product, identity: Option<&Identity>) -> Dialer {
 async fn terminates(kind: Kind, file: &str, header: &str, versions: &[Http]) {
     let (stage, upstream) = (Stage::set().await, Upstream::start().await);
     let gateway = gateway(&stage, &upstream, header).await;
-    let product = Product::start(kind, file, &stage, gateway.address, None).await;
+    let product = Product::start(kind, file, &stage, gateway.address).await;
     let (own, other) = (Identity::self_signed(), Identity::self_signed());
     let good = || stage.call_bound_to("/orders?x=1", &own);
     let send = async |dialer: Dialer, http, message| -> Answer {
@@ -131,7 +131,7 @@ admin: {{ address: '127.0.0.1:0' }}
         upstream.address
     );
     let gateway = run(&stage, &text).await;
-    let product = Product::start(Kind::Haproxy, "haproxy/passthrough.cfg", &stage, gateway.address, None).await;
+    let product = Product::start(Kind::Haproxy, "haproxy/passthrough.cfg", &stage, gateway.address).await;
     let identity = Identity::self_signed();
     // Another address of this host, so that the proxy's own could not be taken for it.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();

@@ -1,6 +1,8 @@
 //! Proxies that ask for a verdict and forward themselves: product by product, the same answers.
 
-use crate::product::{Kind, Product, adapted};
+use std::net::SocketAddr;
+
+use crate::product::{Kind, Product, adapted, free_port};
 use crate::stage::{Gateway, Stage, message};
 use crate::support::upstream::Upstream;
 use crate::support::wire::{Answer, Dialer, Http, Message, client_tls};
@@ -8,17 +10,29 @@ use crate::support::{AUDIENCE, HOST, ISSUER};
 use crate::terminators::run;
 
 /// A gateway as `deploy/keybound-forward-auth.yaml` has it, that demands nonces.
-async fn gateway(stage: &Stage, original_request: &str) -> Gateway {
+async fn gateway(stage: &Stage, kind: Kind, port: u16) -> Gateway {
+    let original_request = match kind {
+        Kind::Nginx => "x-original",
+        Kind::Caddy => "x-forwarded",
+        Kind::Envoy | Kind::Apache | Kind::Haproxy => "request",
+    };
     let keys = format!("audiences: [{AUDIENCE}]\n    keys: {{ jwks_uri: '{}' }}", stage.issuer.jwks_uri());
     let text = adapted(
         "keybound-forward-auth.yaml",
         &[
             ("127.0.0.1:9180", "127.0.0.1:0"),
+            ("public_url: https://api.example.com", &format!("public_url: https://{HOST}:{port}")),
             ("original_request: x-original ", &format!("original_request: {original_request} ")),
             ("https://auth.example.com", ISSUER),
             ("audiences: [https://api.example.com]", &keys),
         ],
     );
+    // These ask once.
+    let text = if original_request == "request" {
+        text.lines().filter(|line| !line.contains("request_id_header")).flat_map(|line| [line, "\n"]).collect()
+    } else {
+        text
+    };
     run(stage, &format!("{text}admin: {{ address: '127.0.0.1:0' }}\ndpop: {{ nonce: {{ mode: required }} }}\n")).await
 }
 
@@ -34,10 +48,14 @@ struct Scene {
 const TARGET: &str = "/orders/7?expand=lines";
 
 impl Scene {
-    async fn set(kind: Kind, file: &str, original_request: &str, more: &[(&str, &str)]) -> Self {
-        let (stage, upstream) = (Stage::set().await, Upstream::start().await);
-        let gateway = gateway(&stage, original_request).await;
-        let product = Product::start_with(kind, file, &stage, gateway.address, Some(upstream.address), more).await;
+    /// `more` changes the product's file, once the addresses of gateway and API are known.
+    async fn set(kind: Kind, file: &str, more: impl FnOnce(SocketAddr, SocketAddr) -> Vec<(String, String)>) -> Self {
+        let (stage, upstream, port) = (Stage::set().await, Upstream::start().await, free_port());
+        let gateway = gateway(&stage, kind, port).await;
+        let more = more(gateway.address, upstream.address);
+        let more: Vec<(&str, &str)> = more.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
+        let api = Some(upstream.address);
+        let product = Product::start_with(kind, file, &stage, gateway.address, api, port, &more).await;
         Self { stage, upstream, gateway, product, kind }
     }
 
@@ -112,8 +130,8 @@ fn lies() -> Vec<(String, Vec<u8>)> {
 }
 
 /// The row of one product.
-async fn decides(kind: Kind, file: &str, original_request: &str) {
-    let scene = Scene::set(kind, file, original_request, &[]).await;
+async fn decides(kind: Kind, file: &str) {
+    let scene = Scene::set(kind, file, |_, _| Vec::new()).await;
     for http in [Http::One, Http::Two] {
         if http == Http::Two && kind == Kind::Nginx {
             continue; // Its example does not switch HTTP/2 on.
@@ -156,22 +174,49 @@ async fn decides(kind: Kind, file: &str, original_request: &str) {
         assert_eq!(scene.send(http, &lying).await.status, 401, "{kind:?}: the id of a request is the proxy's to give");
         assert_eq!(scene.upstream.count(), before);
     }
-    assert_eq!(scene.gateway.dialer().address, scene.gateway.address);
+    // Underscores: dropped, or the whole request with them, by the product or by its example.
+    let answer = scene.refused(Http::One, &scene.call(None), "use_dpop_nonce").await;
+    let nonce = answer.header("dpop-nonce").unwrap().to_owned();
+    let (mut folded, before) = (scene.call(Some(&nonce)), scene.upstream.count());
+    folded.headers.push(("X_Auth_Subject".to_owned(), b"mallory".to_vec()));
+    folded.headers.push(("X-HTTP-Method-Override".to_owned(), b"DELETE".to_vec()));
+    let answer = scene.send(Http::One, &folded).await;
+    assert!(
+        matches!((kind, answer.status), (Kind::Envoy, 400) | (Kind::Nginx | Kind::Caddy, 200)),
+        "{kind:?} {answer:?}"
+    );
+    if scene.upstream.count() > before {
+        let seen = scene.upstream.last();
+        assert_eq!((seen.header("x_auth_subject"), seen.header("x-http-method-override")), (None, None), "{kind:?}");
+    }
+    // A host that is not served, and one that would hide the path.
+    let port = scene.product.address.port();
+    let mut hosts = vec![format!("liar.example:{port}")];
+    if kind == Kind::Nginx {
+        hosts.extend([format!("{HOST}?"), format!("{HOST}#"), format!("{HOST}:{port}?a=")]);
+    }
+    for host in hosts {
+        let (mut call, before) = (scene.call(Some(&nonce)), scene.upstream.count());
+        call.host = Some(host.clone());
+        let answer = scene.send(Http::One, &call).await;
+        assert!(answer.status >= 400 || answer.text().is_empty(), "{kind:?} {host}: {answer:?}");
+        assert_eq!(scene.upstream.count(), before, "{kind:?} {host}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nginx_asks() {
-    decides(Kind::Nginx, "nginx/forward-auth.conf", "x-original").await;
+    decides(Kind::Nginx, "nginx/forward-auth.conf").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn caddy_asks() {
-    decides(Kind::Caddy, "caddy/forward-auth.Caddyfile", "x-forwarded").await;
+    decides(Kind::Caddy, "caddy/forward-auth.Caddyfile").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn envoy_asks() {
-    decides(Kind::Envoy, "envoy/forward-auth.yaml", "request\n    forwarded_headers: x-forwarded").await;
+    decides(Kind::Envoy, "envoy/forward-auth.yaml").await;
 }
 
 /// The same proof in the same request, asked about twice, and in another one refused.
@@ -190,21 +235,20 @@ async fn asks_twice(scene: &Scene) {
 /// nginx asks again after an internal redirect.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nginx_asks_twice_about_one_request() {
-    let again = "proxy_intercept_errors on; error_page 404 = @again;";
-    let location = "location @again { auth_request /_keybound; proxy_set_header DPoP \"\"; proxy_pass http://";
-    let (stage, upstream) = (Stage::set().await, Upstream::start().await);
+    let scene = Scene::set(Kind::Nginx, "nginx/forward-auth.conf", |_, api| {
+        let nonce = "add_header DPoP-Nonce $keybound_nonce always;";
+        let again = format!("{nonce}\n        proxy_intercept_errors on;\n        error_page 404 = @again;");
+        let question = "location = /_keybound {";
+        let location =
+            format!("location @again {{ auth_request /_keybound; proxy_pass http://{api}; }}\n    {question}");
+        vec![(nonce.to_owned(), again), (question.to_owned(), location)]
+    })
+    .await;
     let first = std::sync::atomic::AtomicBool::new(true);
-    upstream.replies(move |_| {
+    scene.upstream.replies(move |_| {
         let missing = first.swap(false, std::sync::atomic::Ordering::SeqCst);
         http::Response::builder().status(if missing { 404 } else { 200 }).body(bytes::Bytes::new().into()).unwrap()
     });
-    let gateway = gateway(&stage, "x-original").await;
-    let location = format!("{location}{}; }}\n\n    location = /_keybound {{", upstream.address);
-    let before = format!("add_header DPoP-Nonce $keybound_nonce always;\n        {again}");
-    let more = [("add_header DPoP-Nonce $keybound_nonce always;", &*before), ("location = /_keybound {", &*location)];
-    let file = "nginx/forward-auth.conf";
-    let product = Product::start_with(Kind::Nginx, file, &stage, gateway.address, Some(upstream.address), &more).await;
-    let scene = Scene { stage, upstream, gateway, product, kind: Kind::Nginx };
     asks_twice(&scene).await;
     assert_eq!(scene.upstream.count(), 2, "the first answer was 404");
 }
@@ -212,16 +256,14 @@ async fn nginx_asks_twice_about_one_request() {
 /// Caddy asks in two places of its configuration.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn caddy_asks_twice_about_one_request() {
-    let (stage, upstream) = (Stage::set().await, Upstream::start().await);
-    let gateway = gateway(&stage, "x-forwarded").await;
-    let again = format!(
-        "forward_auth {} {{\n\t\turi /\n\t\theader_up X-Request-Id {{http.request.uuid}}\n\t}}\n\treverse_proxy",
-        gateway.address
-    );
-    // The first verdict's fields would hide the token from the second question.
-    let more =
-        [("reverse_proxy", &*again), ("copy_headers Authorization X-Auth-Subject", "copy_headers X-Auth-Subject")];
-    let file = "caddy/forward-auth.Caddyfile";
-    let product = Product::start_with(Kind::Caddy, file, &stage, gateway.address, Some(upstream.address), &more).await;
-    asks_twice(&Scene { stage, upstream, gateway, product, kind: Kind::Caddy }).await;
+    let scene = Scene::set(Kind::Caddy, "caddy/forward-auth.Caddyfile", |gateway, _| {
+        let copied = "copy_headers Authorization X-Auth-Subject";
+        let id = "header_up X-Request-Id {http.request.uuid}";
+        let again = format!("forward_auth {gateway} {{\n\t\t\turi /\n\t\t\t{id}\n\t\t}}\n\t\treverse_proxy");
+        // The first verdict's field would hide the token from the second question.
+        let only_subject = "copy_headers X-Auth-Subject";
+        vec![(copied.to_owned(), only_subject.to_owned()), ("reverse_proxy".to_owned(), again)]
+    })
+    .await;
+    asks_twice(&scene).await;
 }

@@ -109,11 +109,9 @@ fn envoys_field() {
     for good in [
         format!("Hash={hash}"),
         format!("By=spiffe://c/x;Hash={hash};Subject=\"/C=US, ST=a;b/CN=\\\"x\\\"\";URI=spiffe://c/y;DNS=a.b;DNS=c.d"),
-        format!("Cert=\"{cert}\""),
+        format!("Hash={hash};Cert=\"{cert}\""),
         format!("Cert=\"{cert}\";Hash={hash}"),
-        format!("Chain=\"{}\"", escaped(&(pem(&der) + &pem(&liars)))),
-        // Only what the nearest proxy wrote counts.
-        format!("Hash={},Hash={hash}", hex(&liars)),
+        format!("Hash={hash};Chain=\"{}\"", escaped(&(pem(&der) + &pem(&liars)))),
     ] {
         assert_eq!(read(&field, &[&good]), thumbprint, "{good}");
     }
@@ -124,6 +122,14 @@ fn envoys_field() {
         format!("Hash={hash};Hash={}", hex(&liars)),
         format!("Hash={};Cert=\"{cert}\"", hex(&liars)),
         format!("Hash={hash};Cert=\"{cert}"),
+        // Somebody else's, out of a name in the liar's own certificate.
+        format!("Hash={};URI=,Hash={hash}", hex(&liars)),
+        format!("Hash={};URI=x;Hash={hash}", hex(&liars)),
+        format!("Hash={};URI=x;Cert=\"{cert}\"", hex(&liars)),
+        format!("Hash={};DNS=x,Cert=\"{cert}\"", hex(&liars)),
+        format!("Hash={hash};URI=a=b"),
+        format!("Hash={hash},Hash={hash}"),
+        format!("Cert=\"{cert}\""),
         "Cert=\"x\"".to_owned(),
         "nonsense".to_owned(),
     ] {

@@ -85,6 +85,35 @@ fn only_hosts_are_hosts() {
     }
 }
 
+proptest! {
+    /// A proxy that puts a URL together from what its client sent: whatever `Host` holds, the path is the one that the
+    /// proxy forwards, or there is none.
+    #[test]
+    fn no_host_changes_the_path(host in "[ -~]{0,30}", path in "/[ -~]{0,30}") {
+        prop_assume!(!host.contains('/'));
+        if let Some((_, _, uri)) = split_url(&format!("https://{host}{path}")) {
+            prop_assert_eq!(uri.to_string(), path);
+        }
+    }
+}
+
+#[test]
+fn a_url_has_a_path_and_no_fragment() {
+    let path = |text: &str| split_url(text).map(|(_, _, uri)| uri.to_string());
+    assert_eq!(path("https://rs.example:8443/a?b#"), None);
+    assert_eq!(path("https://rs.example:8443/a?b=/c"), Some("/a?b=/c".to_owned()));
+    for wrong in [
+        "https://rs.example",
+        "https://rs.example?/a",
+        "https://rs.example#/a",
+        "https://rs.example/a#/b",
+        "ftp://rs.example/",
+        "/a",
+    ] {
+        assert_eq!(path(wrong), None, "{wrong}");
+    }
+}
+
 #[test]
 fn a_public_url_decides_what_clients_see() {
     let url = PublicUrl::parse("https://api.example.com:443/").unwrap();
