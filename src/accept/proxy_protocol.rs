@@ -129,7 +129,7 @@ fn read(bytes: &[u8]) -> Header {
 
 /// Whether the command of a header of version 2 is `LOCAL`.
 fn is_local(bytes: &[u8]) -> bool {
-    bytes.starts_with(VERSION_2) && bytes.get(VERSION_2.len()).is_some_and(|byte| byte & 0x0F == 0)
+    bytes.starts_with(VERSION_2) && bytes.get(VERSION_2.len()).is_some_and(|byte| byte.trailing_zeros() >= 4)
 }
 
 #[cfg(test)]

@@ -50,13 +50,14 @@ fn summary(settings: &Settings) -> String {
     for route in &settings.routes {
         let upstream = route.upstream.and_then(|index| settings.upstreams.get(index));
         let to = upstream.map_or_else(|| "a verdict".to_owned(), |to| format!("{}://{}", to.scheme, to.authority));
-        let told = route
-            .forward
-            .identity
-            .as_ref()
-            .map_or_else(String::new, |identity| format!("; tells {} in {}", identity.audience, identity.header));
-        let (covered, demanded, scripts) = (covered(route), demanded(&route.access), scripts(route));
-        let _ = writeln!(text, "  route     {covered} -> {to}, {demanded}{scripts}{told}");
+        let mut told = scripts(route);
+        if let Some(limits) = route.access.policy().and_then(|policy| policy.limits) {
+            let _ = write!(told, "; {limits}");
+        }
+        if let Some(identity) = &route.forward.identity {
+            let _ = write!(told, "; tells {} in {}", identity.audience, identity.header);
+        }
+        let _ = writeln!(text, "  route     {} -> {to}, {}{told}", covered(route), demanded(&route.access));
     }
     text
 }

@@ -25,6 +25,16 @@ pub struct RouteLimits {
     pub concurrent: Option<u32>,
 }
 
+impl fmt::Display for RouteLimits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "each {}: ", self.per.as_str())?;
+        if let Some(rate) = self.rate {
+            write!(f, "{rate}{}", if self.concurrent.is_some() { ", " } else { "" })?;
+        }
+        self.concurrent.map_or(Ok(()), |most| write!(f, "{most} under way"))
+    }
+}
+
 /// Who counts as one caller. Whoever the token does not name is known by the key, so that nobody is without a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Per {

@@ -180,6 +180,24 @@ async fn check_says_what_replicas_share() {
 }
 
 #[tokio::test]
+async fn check_says_what_callers_may_ask_and_what_upstreams_are_told() {
+    let stage = Stage::set().await;
+    let made = Program::run(stage.folder.path(), &["key", "--algorithm", "EdDSA", "--output", "identity.pem"]).await;
+    assert_eq!(made.code, 0, "{}", made.err);
+    let identity = "forward: { identity: { sign_with: identity.pem, audience: https://orders.internal } }";
+    for (limits, wanted) in [
+        ("requests_per_second: 50", "each thumbprint: at most 100 requests at once, then one in 20ms; tells"),
+        ("per: subject, concurrent: 3", "; each subject: 3 under way; tells https://orders.internal in x-identity\n"),
+        ("requests_per_second: 1, concurrent: 3", "at most 2 requests at once, then one in 1s, 3 under way; tells"),
+    ] {
+        let more = format!("', access: {{ limits: {{ {limits} }} }}, {identity} }}");
+        let file = stage.configured(|it| it.routes = it.routes.replacen("' }", &more, 1));
+        let Ended { code, out, err } = Program::run(stage.folder.path(), &["check", "--config", file]).await;
+        assert_eq!((code, missing(&out, &[wanted])), (0, String::new()), "{out} {err}");
+    }
+}
+
+#[tokio::test]
 async fn wrong_usage() {
     let stage = Stage::set().await;
     let cases: [(&[&str], &[&str]); 7] = [

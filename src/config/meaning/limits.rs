@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::count;
+use super::{count, values};
 use crate::config::reading::{Field, Reading};
-use crate::config::written::{self, LimitPer};
+use crate::config::written::{self, LimitPer, Listener};
 use crate::limits::{Per, Rate, RouteLimits};
 
 const FAILURES_PER_MINUTE: u32 = 60;
@@ -36,8 +36,22 @@ pub fn of_route(field: &Field<written::AccessLimits>, reading: &mut Reading<'_>)
 }
 
 /// The limit to failures.
-pub fn failures(field: &Field<written::Failures>, reading: &mut Reading<'_>) -> Option<Rate> {
+pub fn failures(
+    field: &Field<written::Failures>,
+    listeners: &Field<Vec<Field<Listener>>>,
+    reading: &mut Reading<'_>,
+) -> Option<Rate> {
     let written = field.value()?;
+    // Where proxies are named, theirs is nobody's address, and they may tell whose it is.
+    let anonymous =
+        |listener: &Listener| !listener.tls.is_given() && listener.trusted_proxies.value().is_none_or(Vec::is_empty);
+    if let Some((_, plain)) = values(listeners).find(|(_, listener)| anonymous(listener)) {
+        let message = "one bad client slows down all that come through the same TLS terminator";
+        let label = "whoever ends TLS for them sends for all of them";
+        reading
+            .warning(field.place, &field.path, message, "senders are told apart by address")
+            .also(plain.address.place, label);
+    }
     let often = number(&written.per_minute, reading).unwrap_or(FAILURES_PER_MINUTE);
     let burst = number(&written.burst, reading);
     Some(rate(often, Duration::from_mins(1), burst))

@@ -55,7 +55,7 @@ pub fn settings(written: &Configuration, reading: &mut Reading<'_>) -> Settings 
         upstreams: upstreams.finish(reading),
         routes,
         limits: process::limits(&written.limits, reading),
-        failures: limits::failures(&written.limits.failures, reading),
+        failures: limits::failures(&written.limits.failures, &written.listeners, reading),
         admin,
         telemetry: process::telemetry(&written.telemetry, reading),
     }

@@ -46,6 +46,26 @@ fn limits_have_the_documented_defaults() {
 }
 
 #[test]
+fn a_brake_behind_a_terminator_is_told() {
+    let warned = |yaml: &str| {
+        let (_, warnings) = read(&changed("top", yaml)).unwrap();
+        let is_told = |finding: &Finding| is(finding, Severity::Warning, "limits.failures", "the same TLS terminator");
+        warnings.findings().iter().any(is_told)
+    };
+    assert!(warned("limits: { failures: {} }") && !warned("limits: { headers: 100 }"));
+    let proxies =
+        changed("listener", "    trusted_proxies: [10.0.0.7]").replace("# top\n", "limits: { failures: {} }\n");
+    assert!(read(&proxies).unwrap().1.findings().iter().all(|finding| finding.field() != "limits.failures"));
+    let tls = "    tls: { certificate_file: tls.crt, key_file: tls.key }";
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let files = [("tls.crt", made.cert.pem()), ("tls.key", made.signing_key.serialize_pem())];
+    let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));
+    let text = changed("listener", tls).replace("# top\n", "limits: { failures: {} }\n");
+    let (settings, warnings) = read_beside(&files, &text).unwrap();
+    assert!(settings.failures.is_some() && warnings.findings().len() == 1, "{warnings}");
+}
+
+#[test]
 fn wrong_limits_are_refused_at_their_place() {
     let place = |name: &str| format!("routes[0].access.limits{name}");
     for (yaml, name, message) in [
