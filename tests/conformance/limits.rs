@@ -287,7 +287,8 @@ async fn a_place_is_free_when_the_client_leaves() {
 
 #[tokio::test]
 async fn a_place_is_free_after_every_kind_of_failure() {
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    // No port that a test beside this one may be given.
+    let nobody: SocketAddr = "127.0.0.1:1".parse().unwrap();
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     for (upstream, code) in [(nobody, 502), (silent.local_addr().unwrap(), 504)] {
         let response_timeout = Duration::from_millis(100);
