@@ -7,7 +7,8 @@
 //! 2. [`request`]: the target is read once, the credentials are taken out.
 //! 3. [`routes`]: the first rule that matches.
 //! 4. [`verify`]: the core. Does the token hold, does the caller possess what it names? Pure; usable on its own,
-//!    with [`tokens`] remembering signatures and [`keys`] holding the issuers' public keys.
+//!    with [`tokens`] remembering signatures and [`keys`] holding the issuers' public keys. Opaque tokens are for
+//!    their issuer to read: [`introspect`] asks it.
 //! 5. [`limits`]: no caller asks too much. [`replay`]: each proof passes once.
 //! 6. [`authorize`]: the value that travels, stage by stage, and ends as an [`authorize::Authorized`].
 //! 7. [`forward`]: takes an authorized request and nothing else; [`identity`] signs who was proven to ask.
@@ -26,6 +27,7 @@ pub mod config;
 pub mod forward;
 pub mod gateway;
 pub mod identity;
+pub mod introspect;
 pub mod keys;
 pub mod limits;
 pub mod prover;

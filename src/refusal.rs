@@ -101,6 +101,8 @@ catalogue! {
     TokenNotYetValid "token_not_yet_valid" InvalidToken "The access token is not valid yet.";
     /// A required claim is missing or of the wrong type.
     TokenClaims "token_claims" InvalidToken "The access token is not acceptable.";
+    /// Its issuer says that it is not active (RFC 7662 §2.2).
+    TokenInactive "token_inactive" InvalidToken "The access token is not active.";
     /// The route does not accept this issuer.
     TokenIssuerNotAccepted "token_issuer_not_accepted" InvalidToken "The access token is not acceptable here.";
 
@@ -187,6 +189,8 @@ catalogue! {
     // What the decision depends on.
     /// No keys of the issuer were ever loaded.
     KeysUnavailable "keys_unavailable" Unavailable "The service is temporarily unavailable.";
+    /// The issuer could not be asked about an opaque token, or its answer makes no sense.
+    IntrospectionUnavailable "introspection_unavailable" Unavailable "The service is temporarily unavailable.";
     /// The replay log holds as many live proofs as it may.
     ReplayFull "replay_full" Unavailable "The service is temporarily unavailable.";
     /// The store that replicas share does not answer, or takes nothing.

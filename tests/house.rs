@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// Which stations each station may import, in the order of a request's way. What is not listed may import anything.
-const MAY_IMPORT: [(&str, &[&str]); 18] = [
+const MAY_IMPORT: [(&str, &[&str]); 19] = [
     ("workers", &[]),
     ("refusal", &[]),
     ("time", &[]),
@@ -23,7 +23,8 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("accept", &["refusal", "time", "request", "workers"]),
     ("keys", &["refusal", "time", "clock", "verify"]),
     ("replay", &["refusal", "time", "clock", "verify", "workers"]),
-    ("tokens", &["refusal", "time", "clock", "verify", "keys"]),
+    ("introspect", &["refusal", "time", "clock", "verify", "keys", "prover"]),
+    ("tokens", &["refusal", "time", "clock", "verify", "keys", "introspect"]),
     ("authorize", &["refusal", "time", "request", "verify", "limits", "routes", "replay"]),
     ("respond", &["refusal", "request", "routes"]),
     ("forward", &["refusal", "request", "identity", "limits", "routes", "authorize", "keys", "workers"]),
@@ -41,6 +42,7 @@ const MAY_IMPORT: [(&str, &[&str]); 18] = [
             "routes",
             "accept",
             "keys",
+            "introspect",
             "replay",
             "tokens",
             "authorize",

@@ -87,6 +87,11 @@ impl<B> Presented<B> {
         self.hash
     }
 
+    /// The issuers that the route accepts; empty: all.
+    pub fn accepted_issuers(&self) -> &[String] {
+        &self.policy.issuers
+    }
+
     /// Asks whether too many requests from this address failed, before any signature is checked.
     ///
     /// # Errors

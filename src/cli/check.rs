@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use clap::Args;
 use keybound::accept::{ClientCertificates, ListenerSettings};
 use keybound::gateway::Settings;
+use keybound::introspect::{AnswerForm, IntrospectionSettings};
+use keybound::keys::fetch::Place;
 use keybound::replay::{OnFailure, Topology};
 use keybound::routes::{Access, Origins, Route};
 
@@ -46,6 +48,9 @@ fn summary(settings: &Settings) -> String {
     for issuer in &settings.issuers {
         let _ = writeln!(text, "  issuer    {} for {}", issuer.rules.issuer, issuer.rules.audiences.join(", "));
     }
+    for asked in &settings.introspection {
+        let _ = writeln!(text, "  opaque    {}", questioned(asked));
+    }
     let _ = writeln!(text, "  replay    {}", remembered(settings));
     for route in &settings.routes {
         let upstream = route.upstream.and_then(|index| settings.upstreams.get(index));
@@ -76,6 +81,15 @@ fn listening(listener: &ListenerSettings) -> String {
     let proxies = if proxies.is_empty() { String::new() } else { format!(", behind {}", proxies.join(", ")) };
     let field = front.certificate.as_ref().map(|field| format!(", certificates in {}", field.name()));
     format!("{text}{decides}{proxies}{}", field.unwrap_or_default())
+}
+
+/// Who is asked about opaque tokens.
+fn questioned(asked: &IntrospectionSettings) -> String {
+    let IntrospectionSettings { endpoint, issuer, client_id, cache, .. } = asked;
+    let signed = if asked.form == AnswerForm::Jwt { "signed " } else { "" };
+    let kept =
+        if cache.is_zero() { "not kept".to_owned() } else { format!("kept {}", humantime::format_duration(*cache)) };
+    format!("tokens of {issuer}: {} is asked as {client_id}, {signed}answers {kept}", Place::of(endpoint))
 }
 
 /// Where spent proofs are, and what else makes a proof fresh.

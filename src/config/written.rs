@@ -121,7 +121,21 @@ written! {
         token_types: List<String>,
         clock_skew: Field<Duration>,
         ca_file: Nullable<String>,
-        introspection: Nullable<Node>,
+        introspection: Nullable<Introspection>,
+    }
+
+    /// How an issuer is asked about its opaque tokens.
+    Introspection {
+        endpoint: Field<String>,
+        client_id: Field<String>,
+        client_secret_file: Nullable<String>,
+        certificate_file: Nullable<String>,
+        key_file: Nullable<String>,
+        signing_key_file: Nullable<String>,
+        response: Field<AnswerForm>,
+        cache: Field<Duration>,
+        timeout: Field<Duration>,
+        concurrency: Field<u64>,
     }
 
     /// Where an issuer's keys come from.

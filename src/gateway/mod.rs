@@ -136,8 +136,8 @@ impl Gateway {
         // Did too much from there fail?
         let presented = presented.heed(&self.failures, self.clock.now())?;
         // Does the token hold?
-        let token = self.tokens.verify(presented.token(), presented.hash(), &self.issuers, &*self.clock).await;
-        let verified = match token {
+        let (text, hash, accepted) = (presented.token(), presented.hash(), presented.accepted_issuers());
+        let verified = match self.tokens.verify(text, hash, accepted, &self.issuers, &*self.clock).await {
             Ok(token) => presented.verified(token)?,
             Err(refusal) => return Err(presented.refuse(refusal)),
         };

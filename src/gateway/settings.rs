@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use crate::accept::{Limits, ListenerSettings};
 use crate::forward::UpstreamSettings;
+use crate::introspect::IntrospectionSettings;
 use crate::keys::IssuerSettings;
 use crate::limits::Rate;
 use crate::replay::ReplaySettings;
@@ -19,6 +20,8 @@ pub struct Settings {
     pub listeners: Vec<ListenerSettings>,
     /// Whose tokens are accepted.
     pub issuers: Vec<IssuerSettings>,
+    /// Which of them are asked about opaque tokens, each once; no route accepts two of them.
+    pub introspection: Vec<IntrospectionSettings>,
     /// Which proofs are accepted.
     pub proofs: ProofRules,
     /// Where spent proofs are remembered, and how many.

@@ -7,18 +7,20 @@ use std::time::Duration;
 
 use aws_lc_rs::rand;
 use bytes::Bytes;
+use tokio::runtime::Handle;
 
 use super::settings::Settings;
 use crate::accept::Limits;
 use crate::clock::{Clock, ClockWatch};
 use crate::forward::{Forwarder, OwnFields, UpstreamError};
 use crate::identity;
+use crate::introspect::{IntrospectorStatus, Introspectors};
 use crate::keys::{Issuers, KeyEvents, RefreshResult};
 use crate::limits::{Failures, Limiter, RouteLimits};
 use crate::replay::{Questions, ReplayLog, StoreStatus};
 use crate::request::{CertificateField, RequestId};
 use crate::routes::Route;
-use crate::telemetry::{AccessLog, Ledger, Metrics, Observations, Snapshot, StoreReading};
+use crate::telemetry::{AccessLog, IntrospectionReading, Ledger, Metrics, Observations, Snapshot, StoreReading};
 use crate::time::UnixTime;
 use crate::tokens::Tokens;
 use crate::verify::{Algorithm, ProofRules};
@@ -64,6 +66,9 @@ pub enum GatewayError {
     /// A metric family collides with another.
     #[error("a metric family collides with another")]
     Metrics(#[from] prometheus::Error),
+    /// Questions about opaque tokens need a runtime to be asked on, and there is none.
+    #[error("opaque tokens cannot be asked about outside of a runtime")]
+    Runtime(#[from] tokio::runtime::TryCurrentError),
     /// The system gives no random numbers.
     #[error("the system gives no random numbers")]
     Random,
@@ -105,6 +110,11 @@ impl Gateway {
             let results = RefreshResult::ALL.iter().map(|result| result.label());
             metrics.expect_refreshes(&issuer.rules().issuer, results);
         }
+        let issuers = Arc::new(issuers);
+        let introspectors = match std::mem::take(&mut settings.introspection) {
+            none if none.is_empty() => Introspectors::default(),
+            settings => Introspectors::new(settings, &issuers, &clock, &Handle::try_current()?)?,
+        };
         let told = settings.listeners.iter().filter_map(|listener| listener.front.certificate.as_ref());
         let own = OwnFields::of(routes.iter().map(|route| &**route), told.map(CertificateField::name));
         let signing = routes.iter().filter_map(|route| route.forward.identity.as_ref());
@@ -116,8 +126,8 @@ impl Gateway {
         rand::fill(&mut prefix).map_err(|_| GatewayError::Random)?;
         Ok(Self {
             routes,
-            issuers: Arc::new(issuers),
-            tokens: Tokens::default(),
+            issuers,
+            tokens: Tokens::asking(introspectors),
             algorithms: Algorithm::challenge_list(&settings.proofs.algorithms),
             replay: ReplayLog::new(std::mem::take(&mut settings.replay), &settings.proofs, &clock),
             proofs: settings.proofs.clone(),
@@ -214,6 +224,11 @@ impl Gateway {
                 notes.push(format!("degraded: issuer {status}"));
             }
         }
+        for status in self.tokens.introspectors().status() {
+            if let Some(error) = status.last_error {
+                notes.push(format!("degraded: introspection at {}: {error}", status.issuer));
+            }
+        }
         if missing.is_empty() { Readiness::Ready(notes) } else { Readiness::NotReady(missing) }
     }
 
@@ -243,6 +258,7 @@ impl Gateway {
             clock_jumps: self.jumps.load(Ordering::Relaxed),
             token_hits,
             token_misses,
+            introspection: self.tokens.introspectors().status().into_iter().map(reading).collect(),
             jwks_ages: ages.filter_map(|status| Some((status.issuer, status.age?.as_secs_f64()))).collect(),
             certificate_expiries: Vec::new(),
         }
@@ -251,6 +267,15 @@ impl Gateway {
     pub(super) fn next_id(&self) -> RequestId {
         let number = self.id_next.fetch_add(1, Ordering::Relaxed);
         RequestId::new(self.id_prefix, number)
+    }
+}
+
+fn reading(status: IntrospectorStatus) -> IntrospectionReading {
+    IntrospectionReading {
+        issuer: status.issuer,
+        results: [("active", status.active), ("inactive", status.inactive), ("unavailable", status.unavailable)],
+        hits: status.hits,
+        misses: status.misses,
     }
 }
 

@@ -105,7 +105,7 @@ impl Identity {
             aud: &self.audience,
             iat: now.secs(),
             // What a token no longer says, nobody says for it.
-            exp: (now + self.lifetime).secs().min(token.expires().secs()),
+            exp: token.expires().map_or(i64::MAX, UnixTime::secs).min((now + self.lifetime).secs()),
             jti: request_id,
             sub: text("sub"),
             client_id: text("client_id"),

@@ -137,25 +137,40 @@ impl HttpClient {
     }
 
     async fn exchange(&self, uri: &Uri) -> Result<Fetched, LoadError> {
-        let unreachable = |error: &dyn Error| LoadError::Unreachable { place: Place::of(uri), why: in_words(error) };
         let request = Request::get(uri)
             .header(ACCEPT, "application/json, application/jwk-set+json")
-            .header(USER_AGENT, concat!("keybound/", env!("CARGO_PKG_VERSION")))
+            .header(USER_AGENT, AGENT)
             .body(Empty::new())
-            .map_err(|error| unreachable(&error))?;
-        let response = self.client.request(request).await.map_err(|error| unreachable(&error))?;
-        accept_status(uri, &response)?;
-        accept_encoding(uri, response.headers())?;
+            .map_err(|error| unreachable(uri, &error))?;
+        let response = self.client.request(request).await.map_err(|error| unreachable(uri, &error))?;
         let fresh_for = fresh_for(response.headers());
-        let body = match Limited::new(response.into_body(), self.limits.bytes).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => {
-                return Err(LoadError::TooLarge { place: Place::of(uri).to_string(), limit: self.limits.bytes });
-            }
-            Err(error) => return Err(unreachable(error.as_ref())),
-        };
+        let body = body(uri, response, self.limits.bytes).await?;
         accept_start(&Place::of(uri).to_string(), &body)?;
         Ok(Fetched { body, fresh_for })
+    }
+}
+
+/// How the gateway calls itself.
+pub const AGENT: &str = concat!("keybound/", env!("CARGO_PKG_VERSION"));
+
+/// No answer came from there.
+pub fn unreachable(uri: &Uri, error: &dyn Error) -> LoadError {
+    LoadError::Unreachable { place: Place::of(uri), why: in_words(error) }
+}
+
+/// What an answer holds, if it is nothing but a plain success of at most `limit` bytes.
+///
+/// # Errors
+/// [`LoadError`]
+pub async fn body(uri: &Uri, response: Response<Incoming>, limit: usize) -> Result<Bytes, LoadError> {
+    accept_status(uri, &response)?;
+    accept_encoding(uri, response.headers())?;
+    match Limited::new(response.into_body(), limit).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(LoadError::TooLarge { place: Place::of(uri).to_string(), limit })
+        }
+        Err(error) => Err(unreachable(uri, error.as_ref())),
     }
 }
 

@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+mod assertion;
 mod load;
 mod public;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use prometheus::{
 };
 
 use super::decision::Decision;
+use super::introspection::{Introspection, IntrospectionReading};
 use super::requests::Requests;
 use crate::refusal::Reason;
 use crate::verify::Binding;
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub token_hits: u64,
     /// Tokens verified anew.
     pub token_misses: u64,
+    /// What issuers said of opaque tokens, those that are asked.
+    pub introspection: Vec<IntrospectionReading>,
     /// Issuer and age of its keys in seconds.
     pub jwks_ages: Vec<(String, f64)>,
     /// Listener and seconds until its first certificate expires.
@@ -77,6 +80,7 @@ pub struct Metrics {
     clock_jumps: IntCounter,
     token_hits: IntCounter,
     token_misses: IntCounter,
+    introspection: Introspection,
     jwks_refreshes: IntCounterVec,
     jwks_age: GaugeVec,
     certificate_expiry: GaugeVec,
@@ -165,6 +169,7 @@ impl Metrics {
             clock_jumps: counter(r, "clock_jumps_total", "How often the host's clock was set by a second or more.")?,
             token_hits: counter(r, "token_cache_hits_total", "Access tokens whose signature was remembered.")?,
             token_misses: counter(r, "token_cache_misses_total", "Access tokens whose signature was not remembered.")?,
+            introspection: Introspection::new(r)?,
             jwks_refreshes: counters(
                 r,
                 "jwks_refreshes_total",
@@ -290,6 +295,7 @@ impl Metrics {
         ] {
             counter.inc_by(total.saturating_sub(counter.get()));
         }
+        self.introspection.read_off(&snapshot.introspection);
         for (issuer, age) in &snapshot.jwks_ages {
             self.jwks_age.with_label_values(&[issuer.as_str()]).set(*age);
         }
@@ -325,7 +331,12 @@ fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntG
     Ok(metric)
 }
 
-fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+pub(super) fn counters(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> prometheus::Result<IntCounterVec> {
     let metric = IntCounterVec::new(Opts::new(full(name), help), labels)?;
     registry.register(Box::new(metric.clone()))?;
     Ok(metric)

@@ -2,6 +2,7 @@
 
 mod access;
 mod decision;
+mod introspection;
 mod line;
 mod log;
 mod metrics;
@@ -12,6 +13,7 @@ mod settings;
 
 pub use access::{AccessLog, Ledger, Record};
 pub use decision::Decision;
+pub use introspection::IntrospectionReading;
 pub use log::{Log, LogError};
 pub use metrics::{Metrics, Snapshot, StoreReading};
 pub use observed::{Observations, Observed};

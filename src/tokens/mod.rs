@@ -1,7 +1,8 @@
 //! What is remembered of verified tokens and proof headers: a signature's result, never a verdict.
 //!
 //! Enters: a token's text. Leaves: an [`AccessToken`] that was checked now. Expiry and audience are asked again
-//! each time, and a token whose signing key left the issuer's JWK set is forgotten.
+//! each time, and a token whose signing key left the issuer's JWK set is forgotten. A token that is no JWT is for its
+//! issuer to read, if the route accepts one that may be asked.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,9 +12,10 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use crate::clock::Clock;
+use crate::introspect::Introspectors;
 use crate::keys::{Issuer, Issuers};
 use crate::refusal::{Reason, Refusal, shown};
-use crate::verify::{AccessToken, ProofHeader, ProofKeys, TokenHash, UnverifiedToken};
+use crate::verify::{AccessToken, ProofHeader, ProofKeys, TokenHash, UnverifiedToken, is_opaque};
 
 /// Bytes that remembered tokens may weigh together, by estimate.
 const TOKEN_BYTES: u64 = 64 * 1024 * 1024;
@@ -28,6 +30,7 @@ const ENTRY_BYTES: u64 = 1024;
 pub struct Tokens {
     verified: Cache<TokenHash, Remembered, WeighToken>,
     headers: Cache<Box<str>, Arc<ProofHeader>, WeighHeader>,
+    introspectors: Introspectors,
     hits: AtomicU64,
     misses: AtomicU64,
 }
@@ -63,6 +66,7 @@ impl Default for Tokens {
         Self {
             verified: Cache::with_weighter(entries(TOKEN_BYTES), TOKEN_BYTES, WeighToken),
             headers: Cache::with_weighter(entries(HEADER_BYTES), HEADER_BYTES, WeighHeader),
+            introspectors: Introspectors::default(),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
         }
@@ -70,15 +74,28 @@ impl Default for Tokens {
 }
 
 impl Tokens {
-    /// The token, verified under a present key of its issuer and checked for this moment. An unknown `kid` asks
-    /// the issuer once more, as far as its rate allows. Does not look at the binding.
+    /// Remembers nothing yet, and asks these issuers about opaque tokens.
+    pub fn asking(introspectors: Introspectors) -> Self {
+        Self { introspectors, ..Self::default() }
+    }
+
+    /// Who is asked about opaque tokens.
+    pub const fn introspectors(&self) -> &Introspectors {
+        &self.introspectors
+    }
+
+    /// The token, checked for this moment: verified under a present key of its issuer, or, if it is opaque, active in
+    /// the words of the one issuer among `accepted` (empty: all) that may be asked. An unknown `kid` asks the issuer
+    /// for its keys once more, as far as its rate allows. Does not look at the binding, nor whether the issuer of a
+    /// JWT is accepted.
     ///
     /// # Errors
-    /// A `Token…` reason, or [`Reason::KeysUnavailable`].
+    /// A `Token…` reason, [`Reason::KeysUnavailable`], or [`Reason::IntrospectionUnavailable`].
     pub async fn verify(
         &self,
         token: &str,
         hash: TokenHash,
+        accepted: &[String],
         issuers: &Issuers,
         clock: &dyn Clock,
     ) -> Result<Arc<AccessToken>, Refusal> {
@@ -87,8 +104,14 @@ impl Tokens {
             known.check(issuer_of(issuers, known.issuer())?.rules(), clock.now())?;
             return Ok(known);
         }
+        // Rare, and large as futures: they would be moved about with every request.
+        if !self.introspectors.is_empty()
+            && is_opaque(token)
+            && let Some(introspector) = self.introspectors.only(accepted)
+        {
+            return Box::pin(introspector.verify(token, hash)).await;
+        }
         self.misses.fetch_add(1, Ordering::Relaxed);
-        // Rare, and large as a future: it would be moved about with every request.
         Box::pin(self.verify_anew(token, hash, issuers, clock)).await
     }
 

@@ -1,4 +1,4 @@
-//! JWT access tokens (RFC 9068 §4).
+//! Access tokens: JWTs (RFC 9068 §4), and those that their issuer was asked about (RFC 7662).
 //!
 //! Two halves: what holds for ever once seen (structure, signature, the claims' types) makes an
 //! [`AccessToken`], which may be remembered; what depends on the moment (expiry, audience) is
@@ -15,9 +15,9 @@ use super::algorithm::Algorithm;
 use super::base64url;
 use super::confirmation::Confirmation;
 use super::json::Json;
-use super::jwk::{Keyset, PublicKey, Thumbprint};
-use super::jws::{self, Compact};
+use super::jwk::{Keyset, Thumbprint};
 use super::rules::IssuerRules;
+use super::signed::SignedJwt;
 use crate::refusal::{Reason, Refusal, shown};
 use crate::time::UnixTime;
 
@@ -25,10 +25,7 @@ use crate::time::UnixTime;
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
 /// How far in the future `iat` may lie before the token is refused (FAPI 2.0 §5.3.2.1).
-const MAX_ISSUED_AHEAD: Duration = Duration::from_mins(1);
-
-/// Keys of one `kid` that are tried; more would let an issuer's mistake burn our time.
-const MAX_CANDIDATES: usize = 8;
+pub(super) const MAX_ISSUED_AHEAD: Duration = Duration::from_mins(1);
 
 /// SHA-256 of an access token's ASCII: the token cache's key, and `ath` of its proofs (RFC 9449 §4.2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,11 +56,8 @@ impl fmt::Debug for TokenHash {
 
 /// A token that was read but whose signature nobody checked: good for choosing the issuer and nothing else.
 pub struct UnverifiedToken<'a> {
-    jws: Compact<'a>,
-    header: Json,
-    claims: Json,
+    jwt: SignedJwt<'a>,
     hash: TokenHash,
-    algorithm: Algorithm,
 }
 
 impl<'a> UnverifiedToken<'a> {
@@ -72,23 +66,8 @@ impl<'a> UnverifiedToken<'a> {
     /// # Errors
     /// [`Reason::TokenTooLarge`], [`Reason::TokenMalformed`], [`Reason::TokenCritical`], [`Reason::TokenAlgorithm`].
     pub fn read(token: &'a str, hash: TokenHash) -> Result<Self, Refusal> {
-        if token.len() > MAX_TOKEN_BYTES {
-            return Err(Refusal::new(Reason::TokenTooLarge)
-                .expected(format!("at most {MAX_TOKEN_BYTES} bytes"))
-                .found(format!("{} bytes", token.len())));
-        }
-        let malformed = |found| Refusal::new(Reason::TokenMalformed).expected("a signed JWT").found(found);
-        let jws = Compact::split(token).ok_or_else(|| malformed("other than three segments"))?;
-        let header = jws::decode_object(jws.header).ok_or_else(|| malformed("a header that is not strict JSON"))?;
-        if jws::demands_extension(&header) {
-            return Err(Refusal::new(Reason::TokenCritical).found("crit or b64 in the header"));
-        }
-        let algorithm = header
-            .string("alg")
-            .and_then(Algorithm::from_name)
-            .ok_or_else(|| Refusal::new(Reason::TokenAlgorithm).expected("an asymmetric signature algorithm"))?;
-        let claims = jws.claims().ok_or_else(|| malformed("claims that are not strict JSON"))?;
-        Ok(Self { jws, header, claims, hash, algorithm })
+        check_length(token)?;
+        Ok(Self { jwt: SignedJwt::read(token)?, hash })
     }
 
     /// The claimed issuer.
@@ -97,7 +76,7 @@ impl<'a> UnverifiedToken<'a> {
     /// [`Reason::TokenIssuer`].
     pub fn issuer(&self) -> Result<&str, Refusal> {
         let missing = || Refusal::new(Reason::TokenIssuer).expected("iss, a string").found("none");
-        self.claims.string("iss").ok_or_else(missing)
+        self.jwt.claims().string("iss").ok_or_else(missing)
     }
 
     /// Checks type, algorithm and signature against the rules and keys of the issuer that the token claims
@@ -111,64 +90,53 @@ impl<'a> UnverifiedToken<'a> {
         if self.issuer()? != rules.issuer {
             return Err(Refusal::new(Reason::TokenIssuer).expected(rules.issuer.clone()));
         }
-        let accepted = |typ: &str| rules.token_types.iter().any(|accepted| same_media_type(accepted, typ));
-        if !self.header.string("typ").is_some_and(accepted) {
+        if !rules.token_types.iter().any(|accepted| self.jwt.is_typed(accepted)) {
             return Err(Refusal::new(Reason::TokenType)
                 .expected(format!("typ {}", rules.token_types.join(" or ")))
-                .found(if self.header.has("typ") { "another" } else { "none" }));
+                .found(if self.jwt.header().has("typ") { "another" } else { "none" }));
         }
-        if !rules.algorithms.contains(&self.algorithm) {
+        let algorithm = self.jwt.algorithm();
+        if !rules.algorithms.contains(&algorithm) {
             return Err(Refusal::new(Reason::TokenAlgorithm)
                 .expected(Algorithm::challenge_list(&rules.algorithms))
-                .found(self.algorithm.name()));
+                .found(algorithm.name()));
         }
-        let signing_key = (self.signing_key(keys)?, self.algorithm);
-        AccessToken::from_claims(self.claims, self.hash, signing_key)
-    }
-
-    fn signing_key(&self, keys: &Keyset) -> Result<Thumbprint, Refusal> {
-        let unknown = || {
-            let kid = if self.header.has("kid") { "another kid" } else { "no kid" };
-            Refusal::new(Reason::TokenKeyUnknown)
-                .expected("a kid and alg of the issuer's JWK set")
-                .found(format!("{kid}, {}", self.algorithm))
-        };
-        let kid = match self.header.get("kid") {
-            None => None,
-            Some(kid) => Some(kid.as_str().ok_or_else(unknown)?),
-        };
-        let malformed = || Refusal::new(Reason::TokenMalformed).found("a signature that is not base64url");
-        let signature = self.jws.signature_bytes().ok_or_else(malformed)?;
-        let mut candidates = keys.candidates(kid, self.algorithm).take(MAX_CANDIDATES).peekable();
-        if candidates.peek().is_none() {
-            return Err(unknown());
-        }
-        candidates
-            .find(|key| key.verifies(self.jws.signing_input.as_bytes(), &signature))
-            .map(PublicKey::thumbprint)
-            // Without a kid, a key that the issuer took into use since looks just like a wrong signature.
-            .ok_or_else(|| if kid.is_some() { Reason::TokenSignature.into() } else { unknown() })
+        let ground = Ground::Signature(self.jwt.signing_key(keys)?, algorithm);
+        AccessToken::of_claims(self.jwt.into_claims(), self.hash, ground, rules)
     }
 }
 
-/// RFC 7515 §4.1.9: `application/` may be left out; media types compare without case.
-fn same_media_type(a: &str, b: &str) -> bool {
-    const PREFIX: &str = "application/";
-    let bare = |text: &'_ str| -> String {
-        let text = text.to_ascii_lowercase();
-        text.strip_prefix(PREFIX).map(str::to_owned).unwrap_or(text)
-    };
-    bare(a) == bare(b)
+/// Whether a token is short enough to be looked at.
+///
+/// # Errors
+/// [`Reason::TokenTooLarge`].
+pub fn check_length(token: &str) -> Result<(), Refusal> {
+    if token.len() > MAX_TOKEN_BYTES {
+        return Err(Refusal::new(Reason::TokenTooLarge)
+            .expected(format!("at most {MAX_TOKEN_BYTES} bytes"))
+            .found(format!("{} bytes", token.len())));
+    }
+    Ok(())
 }
 
-/// An access token whose signature verified under a key of its issuer. Only [`UnverifiedToken::verify`] makes one.
+/// Why a token's claims are believed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ground {
+    /// A signature verified under this key, with this algorithm.
+    Signature(Thumbprint, Algorithm),
+    /// Its issuer was asked and said that it is active.
+    Introspection,
+}
+
+/// An access token that its issuer vouches for: its signature verified under a key of the issuer, or the issuer was
+/// asked and said that it is active. Only [`UnverifiedToken::verify`] and the reading of such an answer make one.
 pub struct AccessToken {
     hash: TokenHash,
-    signing_key: (Thumbprint, Algorithm),
+    ground: Ground,
     claims: Json,
     issuer: String,
     audiences: Vec<String>,
-    expires: UnixTime,
+    expires: Option<UnixTime>,
     not_before: Option<UnixTime>,
     issued_at: Option<UnixTime>,
     auth_time: Option<UnixTime>,
@@ -176,7 +144,14 @@ pub struct AccessToken {
 }
 
 impl AccessToken {
-    fn from_claims(claims: Json, hash: TokenHash, signing_key: (Thumbprint, Algorithm)) -> Result<Self, Refusal> {
+    /// A JWT must say who it is for and until when (RFC 9068 §2.2). An answer may leave out anything but `active`
+    /// (RFC 7662 §2.2); without an `iss`, the issuer is whoever was asked.
+    pub(super) fn of_claims(
+        claims: Json,
+        hash: TokenHash,
+        ground: Ground,
+        rules: &IssuerRules,
+    ) -> Result<Self, Refusal> {
         let wrong = |expected: &'static str| Refusal::new(Reason::TokenClaims).expected(expected);
         let date = |name: &str, expected: &'static str| match claims.get(name) {
             None => Ok(None),
@@ -184,19 +159,28 @@ impl AccessToken {
                 value.as_f64().and_then(UnixTime::from_numeric_date).map(Some).ok_or_else(|| wrong(expected))
             }
         };
+        let is_jwt = ground != Ground::Introspection;
         // RFC 9068 §2.2 demands more; these are the ones that a decision here rests on.
-        if claims.string("sub").is_none() && claims.string("client_id").is_none() {
+        if is_jwt && claims.string("sub").is_none() && claims.string("client_id").is_none() {
             return Err(wrong("sub or client_id, a string"));
         }
         if claims.get("scope").is_some_and(|scope| !scope.is_string()) {
             return Err(wrong("scope, a string of names separated by spaces"));
         }
+        let issuer = match claims.get("iss") {
+            None if !is_jwt => &rules.issuer,
+            iss => iss.and_then(Value::as_str).ok_or_else(|| wrong("iss, a string"))?,
+        };
+        let expires = date("exp", "exp, a date in seconds")?;
+        if is_jwt && expires.is_none() {
+            return Err(wrong("exp, a date in seconds"));
+        }
         Ok(Self {
             hash,
-            signing_key,
-            issuer: claims.string("iss").unwrap_or_default().to_owned(),
+            ground,
+            issuer: issuer.to_owned(),
             audiences: audiences(&claims)?,
-            expires: date("exp", "exp, a date in seconds")?.ok_or_else(|| wrong("exp, a date in seconds"))?,
+            expires,
             not_before: date("nbf", "nbf, a date in seconds")?,
             issued_at: date("iat", "iat, a date in seconds")?,
             auth_time: date("auth_time", "auth_time, a date in seconds")?,
@@ -216,12 +200,12 @@ impl AccessToken {
         if !self.audiences.iter().any(|audience| rules.audiences.contains(audience)) {
             return Err(Refusal::new(Reason::TokenAudience)
                 .expected(rules.audiences.join(" or "))
-                .found(shown(&self.audiences.join(", "))));
+                .found(if self.audiences.is_empty() { "none".to_owned() } else { shown(&self.audiences.join(", ")) }));
         }
-        if now >= self.expires + rules.clock_skew {
+        if let Some(expires) = self.expires.filter(|expires| now >= *expires + rules.clock_skew) {
             return Err(Refusal::new(Reason::TokenExpired)
                 .expected("an exp in the future")
-                .found(format!("{:.0} s ago", now.seconds_since(self.expires))));
+                .found(format!("{:.0} s ago", now.seconds_since(expires))));
         }
         let ahead = |date: Option<UnixTime>, tolerance: Duration| date.is_some_and(|date| date > now + tolerance);
         if ahead(self.not_before, rules.clock_skew) || ahead(self.issued_at, MAX_ISSUED_AHEAD) {
@@ -245,7 +229,7 @@ impl AccessToken {
 
     /// Whether the key that signed it is among these, for the algorithm that it was used with.
     pub fn is_signed_by_one_of(&self, keys: &Keyset) -> bool {
-        keys.contains(self.signing_key.0, self.signing_key.1)
+        matches!(self.ground, Ground::Signature(key, algorithm) if keys.contains(key, algorithm))
     }
 
     /// `iss`.
@@ -253,8 +237,8 @@ impl AccessToken {
         &self.issuer
     }
 
-    /// `exp`.
-    pub const fn expires(&self) -> UnixTime {
+    /// `exp`, which a JWT always has.
+    pub const fn expires(&self) -> Option<UnixTime> {
         self.expires
     }
 
@@ -301,10 +285,11 @@ fn audiences(claims: &Json) -> Result<Vec<String>, Refusal> {
     let wrong = || Refusal::new(Reason::TokenAudience).expected("aud, a string or an array of strings");
     match claims.get("aud") {
         Some(Value::String(one)) => Ok(vec![one.clone()]),
+        None => Ok(Vec::new()),
         Some(Value::Array(several)) => {
             several.iter().map(|item| item.as_str().map(str::to_owned).ok_or_else(wrong)).collect()
         }
-        _ => Err(wrong()),
+        Some(_) => Err(wrong()),
     }
 }
 
@@ -318,7 +303,7 @@ impl fmt::Debug for AccessToken {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{TokenHash, UnverifiedToken, base64url, same_media_type};
+    use super::{TokenHash, UnverifiedToken, base64url};
 
     proptest! {
         #[test]
@@ -327,11 +312,5 @@ mod tests {
             let segments = [header.as_bytes(), claims.as_bytes(), b"x"].map(base64url::encode).join(".");
             let _ = UnverifiedToken::read(&segments, TokenHash::of(&segments));
         }
-    }
-
-    #[test]
-    fn media_types_compare_without_case_and_prefix() {
-        assert!(same_media_type("at+jwt", "application/AT+JWT") && same_media_type("application/at+jwt", "at+jwt"));
-        assert!(!same_media_type("at+jwt", "jwt") && !same_media_type("at+jwt", "text/at+jwt"));
     }
 }

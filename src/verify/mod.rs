@@ -2,7 +2,7 @@
 //!
 //! Pure: no I/O, no async, no logging, and the time is an argument. Each function says what it does *not*
 //! check. What a check establishes is a value that did not exist before: an [`AccessToken`] is a token whose
-//! signature verified, a [`Proof`] is a proof that passed RFC 9449 §4.3 for one request and one token.
+//! issuer vouches for it, a [`Proof`] is a proof that passed RFC 9449 §4.3 for one request and one token.
 
 mod access_token;
 mod algorithm;
@@ -11,13 +11,15 @@ mod binding;
 mod confirmation;
 mod dpop;
 mod htu;
+mod introspected;
 mod json;
 mod jwk;
 mod jws;
 mod nonce;
 mod rules;
+mod signed;
 
-pub use access_token::{AccessToken, MAX_TOKEN_BYTES, TokenHash, UnverifiedToken};
+pub use access_token::{AccessToken, MAX_TOKEN_BYTES, TokenHash, UnverifiedToken, check_length};
 pub use algorithm::Algorithm;
 pub use binding::{Accepted, Binding, Demand, Possession, Presentation, prove};
 pub use confirmation::Confirmation;
@@ -25,7 +27,9 @@ pub use dpop::{
     Expected, MAX_PROOF_BYTES, Proof, ProofHeader, ProofKeys, ReplayKey, Unremembered, verify as verify_proof,
 };
 pub use htu::same_target;
+pub use introspected::{BadAnswer, Introspected};
 pub use json::Json;
 pub use jwk::{Keyset, PublicKey, Skipped, Thumbprint, Unusable};
 pub use nonce::{BadNonce, Nonces};
 pub use rules::{IssuerRules, ProofRules};
+pub use signed::is_opaque;

@@ -14,6 +14,7 @@ mod extraction;
 mod fixtures;
 mod hops;
 mod identity;
+mod introspection;
 mod limits;
 mod metadata;
 mod mtls;

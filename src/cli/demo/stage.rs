@@ -208,6 +208,7 @@ fn settings(certificate: ServerCertificate, issuer: &Issuer, api: SocketAddr) ->
             source: KeySource::Discover,
             roots: None,
         }],
+        introspection: Vec::new(),
         proofs: ProofRules::default(),
         replay: ReplaySettings::default(),
         upstreams: vec![UpstreamSettings {

@@ -33,7 +33,6 @@ pub fn all(written: &Field<Vec<Field<Issuer>>>, reading: &mut Reading<'_>) -> Ve
 }
 
 fn one(written: &Issuer, reading: &mut Reading<'_>) -> Option<IssuerSettings> {
-    written.introspection.later(|_| false, reading);
     written.issuer.required("the `iss` of its tokens, for example `issuer: https://auth.example.com`", reading);
     let issuer = written.issuer.meaning(reading, |text| issuer_url(text).map(|()| text.clone()));
     written.audiences.required("what `aud` of a token must name, for example `[https://api.example.com]`", reading);
@@ -56,7 +55,7 @@ fn one(written: &Issuer, reading: &mut Reading<'_>) -> Option<IssuerSettings> {
         loaded.map_err(|error| report_file(&written.ca_file, &error.path, &error.problem, reading)).ok()
     });
     let source = source(&written.keys, &rules, reading);
-    if written.ca_file.is_given() && matches!(source, Some(KeySource::File(_))) {
+    if written.ca_file.is_given() && !written.introspection.is_given() && matches!(source, Some(KeySource::File(_))) {
         let message = "has no effect: the keys come from a file";
         reading.warning(written.ca_file.place, &written.ca_file.path, message, "nothing is fetched");
     }
@@ -72,7 +71,7 @@ fn issuer_url(text: &str) -> Result<(), String> {
     url(text).map(|_| ())
 }
 
-fn url(text: &str) -> Result<Uri, String> {
+pub fn url(text: &str) -> Result<Uri, String> {
     let uri: Uri = text.parse().map_err(|_| "a URL such as `https://auth.example.com`".to_owned())?;
     if uri.scheme().is_none() || !uri.authority().is_some_and(is_host_and_port) {
         return Err("a URL such as `https://auth.example.com`".to_owned());

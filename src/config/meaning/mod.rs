@@ -8,6 +8,7 @@ mod browsers;
 mod forwarding;
 mod fronts;
 mod identity;
+mod introspection;
 mod issuers;
 mod limits;
 mod listeners;
@@ -34,6 +35,7 @@ use crate::verify::Algorithm;
 pub fn settings(written: &Configuration, reading: &mut Reading<'_>) -> Settings {
     let mut listeners = listeners::all(&written.listeners, reading);
     let issuers = issuers::all(&written.issuers, reading);
+    let introspection = introspection::all(written, &issuers, reading);
     let mut upstreams = upstreams::Upstreams::named(&written.upstreams, reading);
     let routes = routes::all(written, &mut upstreams, reading);
     if written.issuers.value().is_none_or(Vec::is_empty) && !written.issuers.is_wrong() && routes::need_issuers(written)
@@ -50,6 +52,7 @@ pub fn settings(written: &Configuration, reading: &mut Reading<'_>) -> Settings 
     Settings {
         listeners,
         issuers,
+        introspection,
         proofs: process::proofs(&written.dpop, replicas, reading),
         replay: replay::replay(written, replicas, reading),
         upstreams: upstreams.finish(reading),

@@ -9,9 +9,9 @@ use http::uri::Authority;
 use rustls::ClientConfig;
 
 use super::listeners::report_file;
-use super::secrets::password;
+use super::secrets::{certificate_and_key, password};
 use super::{is_host_and_port, not_empty, values, within};
-use crate::accept::tls::{ServerCertificate, load_roots};
+use crate::accept::tls::load_roots;
 use crate::config::reading::{Field, Nullable, Reading};
 use crate::config::written::{self, Dpop, NonceMode, Redis, Replay};
 use crate::keys::fetch;
@@ -209,7 +209,7 @@ fn tls(written: &Redis, servers: &[Server], reading: &mut Reading<'_>) -> Option
         }
         return None;
     }
-    let own = own_certificate(written, reading);
+    let own = certificate_and_key(&written.certificate_file, &written.key_file, reading);
     let roots = match written.ca_file.value().map(|file| reading.path(file)) {
         Some(file) => load_roots(&file)
             .map_err(|error| report_file(&written.ca_file, &error.path, &error.problem, reading))
@@ -231,31 +231,6 @@ fn tls(written: &Redis, servers: &[Server], reading: &mut Reading<'_>) -> Option
         }
         Err(error) => {
             reading.error(urls.place, &urls.path, format!("TLS cannot be set up: {error}"), "TLS is wanted here");
-            None
-        }
-    }
-}
-
-fn own_certificate(written: &Redis, reading: &mut Reading<'_>) -> Option<ServerCertificate> {
-    let (certificate, key) = (&written.certificate_file, &written.key_file);
-    match (certificate.value(), key.value()) {
-        (Some(certificate_file), Some(key_file)) => {
-            let (certificate_path, key_path) = (reading.path(certificate_file), reading.path(key_file));
-            let loaded = ServerCertificate::load(&certificate_path, &key_path);
-            let report = |errors: Vec<crate::accept::tls::LoadError>| {
-                for error in errors {
-                    let field = if error.path == key_path { key } else { certificate };
-                    report_file(field, &error.path, &error.problem, reading);
-                }
-            };
-            loaded.map_err(report).ok()
-        }
-        (None, None) => None,
-        _ if certificate.is_wrong() || key.is_wrong() => None,
-        _ => {
-            let (there, other) = if key.is_given() { (key, "certificate_file") } else { (certificate, "key_file") };
-            let message = format!("missing: `{other}` belongs to it");
-            reading.error(there.place, &there.path, message, "one without the other");
             None
         }
     }

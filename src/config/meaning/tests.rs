@@ -9,6 +9,7 @@ use crate::routes::{Access, AuthorizationForward};
 mod browsers;
 mod fronts;
 mod identity;
+mod introspection;
 mod limits;
 mod replicas;
 
@@ -96,7 +97,6 @@ fn the_valid_case_is_valid_and_has_the_documented_defaults() {
 fn what_is_not_supported_yet_is_refused_and_its_default_is_not() {
     let top = |field: &'static str, yaml: &'static str| ("top", yaml, field, "not supported yet");
     refused(&[
-        ("issuer", "    introspection: { endpoint: https://x }", "issuers[0].introspection", "not supported yet"),
         top("telemetry.otlp_endpoint", "telemetry: { otlp_endpoint: http://127.0.0.1:4318 }"),
         top("upstreams.a.endpoints[1]", "upstreams: { a: { endpoints: [http://127.0.0.1:1, http://127.0.0.1:2] } }"),
         top("upstreams.a.http2", "upstreams: { a: { endpoints: [http://127.0.0.1:1], http2: true } }"),
@@ -107,7 +107,6 @@ fn what_is_not_supported_yet_is_refused_and_its_default_is_not() {
         top("upstreams.a.tls.ca_file", "upstreams: { a: { endpoints: [https://x], tls: { ca_file: x } } }"),
         top("upstreams.a.tls.server_name", "upstreams: { a: { endpoints: [https://x], tls: { server_name: x } } }"),
     ]);
-    settings("issuer", "    introspection: null");
     settings("route", "    cors: null\n    access: { mode: enforce }");
     settings(
         "top",

@@ -38,6 +38,8 @@ words! {
     TlsVersion { "1.2" => Tls12, "1.3" => Tls13, }
     /// Whether clients are asked for a certificate.
     ClientCertificateMode { "off" => Off, "request" => Request, "require" => Require, }
+    /// What an issuer's answer about a token must be.
+    AnswerForm { "json" => Json, "jwt" => Jwt, }
     /// Whether proofs must hold a nonce.
     NonceMode { "off" => Off, "required" => Required, }
     /// Where spent proofs are remembered.

@@ -20,6 +20,7 @@ use keybound::accept::{ClientCertificates, Limits, ListenerSettings, ProxyProtoc
 use keybound::clock::{Clock as _, ManualClock};
 use keybound::forward::UpstreamSettings;
 use keybound::gateway::Settings;
+use keybound::introspect::IntrospectionSettings;
 use keybound::keys::{IssuerSettings, KeySource};
 use keybound::limits::Rate;
 use keybound::refusal::Reason;
@@ -78,6 +79,7 @@ pub struct Plan {
     pub jwks: Option<Value>,
     pub keys: Option<KeySource>,
     pub more_issuers: Vec<IssuerSettings>,
+    pub introspection: Vec<IntrospectionSettings>,
     /// Where the recorder is said to be; `None`: where it is.
     pub upstream: Option<std::net::SocketAddr>,
     pub response_timeout: Duration,
@@ -111,6 +113,7 @@ impl Default for Plan {
             jwks: None,
             keys: None,
             more_issuers: Vec::new(),
+            introspection: Vec::new(),
             upstream: None,
             response_timeout: UpstreamSettings::RESPONSE_TIMEOUT,
             started: NOW - 1000,
@@ -419,6 +422,7 @@ pub fn settings(plan: Plan, upstream: std::net::SocketAddr, jwks_file: &std::pat
             ..ListenerSettings::plain("127.0.0.1:0".parse().unwrap())
         }],
         issuers,
+        introspection: plan.introspection,
         proofs: plan.proofs,
         replay: plan.replay,
         upstreams: vec![UpstreamSettings {

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// A request as the API saw it.
@@ -39,6 +40,7 @@ pub struct Upstream {
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
     reply: Arc<Mutex<Reply>>,
+    open: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
@@ -49,8 +51,14 @@ impl Upstream {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let reply: Arc<Mutex<Reply>> =
             Arc::new(Mutex::new(Arc::new(|_: &Seen| Response::new(Full::new(Bytes::from_static(b"{\"ok\":true}"))))));
-        let task = tokio::spawn(serve(listener, Arc::clone(&seen), Arc::clone(&reply)));
-        Self { address, seen, reply, task }
+        let open = watch::Sender::new(true);
+        let task = tokio::spawn(serve(listener, Arc::clone(&seen), Arc::clone(&reply), open.subscribe()));
+        Self { address, seen, reply, open, task }
+    }
+
+    /// Whether it answers what it sees, or keeps everybody waiting.
+    pub fn answers(&self, open: bool) {
+        self.open.send_replace(open);
     }
 
     /// Answers this from now on.
@@ -73,13 +81,18 @@ impl Drop for Upstream {
     }
 }
 
-async fn serve(listener: TcpListener, seen: Arc<Mutex<Vec<Seen>>>, reply: Arc<Mutex<Reply>>) {
+async fn serve(
+    listener: TcpListener,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    reply: Arc<Mutex<Reply>>,
+    open: watch::Receiver<bool>,
+) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { return };
-        let (seen, reply) = (Arc::clone(&seen), Arc::clone(&reply));
+        let (seen, reply, open) = (Arc::clone(&seen), Arc::clone(&reply), open.clone());
         tokio::spawn(async move {
             let service = service_fn(move |request: Request<Incoming>| {
-                let (seen, reply) = (Arc::clone(&seen), Arc::clone(&reply));
+                let (seen, reply, mut open) = (Arc::clone(&seen), Arc::clone(&reply), open.clone());
                 async move {
                     let (parts, body) = request.into_parts();
                     // A body that breaks off was still a request that came here.
@@ -98,6 +111,7 @@ async fn serve(listener: TcpListener, seen: Arc<Mutex<Vec<Seen>>>, reply: Arc<Mu
                         trailers,
                     };
                     seen.lock().unwrap().push(request.clone());
+                    let _ = open.wait_for(|open| *open).await;
                     let reply = Arc::clone(&reply.lock().unwrap());
                     Ok::<_, Infallible>(reply(&request))
                 }

@@ -1,0 +1,318 @@
+//! One issuer that is asked about its opaque tokens.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
+
+use super::endpoint::Endpoint;
+use super::failure::Failure;
+use super::memory::{Memory, Word};
+use super::settings::{AnswerForm, IntrospectionSettings};
+use crate::clock::Clock;
+use crate::keys::{Issuer, Issuers};
+use crate::refusal::{Reason, Refusal, shown};
+use crate::time::UnixTime;
+use crate::verify::{AccessToken, BadAnswer, Introspected, TokenHash, check_length};
+
+/// Between two lines of the log about changes.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+
+/// What a question comes to.
+type Outcome = Result<Word, Refusal>;
+
+/// Where the answer to a question will be.
+type Coming = watch::Receiver<Option<Outcome>>;
+
+/// Asks one issuer about tokens, remembers for a while what it said, and never asks it twice at a time about one token.
+pub struct Introspector {
+    issuer: String,
+    issuers: Arc<Issuers>,
+    endpoint: Endpoint,
+    clock: Arc<dyn Clock>,
+    runtime: Handle,
+    memory: Memory,
+    /// How many questions may still be asked at once.
+    permits: Arc<Semaphore>,
+    concurrency: usize,
+    /// What is being asked, and where its answer will be.
+    under_way: Mutex<HashMap<TokenHash, Coming>>,
+    health: Mutex<Health>,
+    tally: Tally,
+}
+
+/// How the last question ended.
+#[derive(Default)]
+struct Health {
+    last_error: Option<String>,
+    /// What the log says, and since when.
+    told: Option<(bool, UnixTime)>,
+}
+
+#[derive(Default)]
+struct Tally {
+    active: AtomicU64,
+    inactive: AtomicU64,
+    unavailable: AtomicU64,
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+/// How an endpoint does, for people and metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IntrospectorStatus {
+    /// Whose.
+    pub issuer: String,
+    /// Why the last question got no answer; none: it did.
+    pub last_error: Option<String>,
+    /// Questions answered with an active token.
+    pub active: u64,
+    /// Questions answered with an inactive one.
+    pub inactive: u64,
+    /// Questions without an answer that could be understood.
+    pub unavailable: u64,
+    /// Requests whose token was remembered.
+    pub hits: u64,
+    /// Requests whose token was not.
+    pub misses: u64,
+    /// How many tokens are remembered: active ones, and denied ones.
+    pub remembered: (usize, usize),
+}
+
+impl Introspector {
+    pub(super) fn new(
+        settings: IntrospectionSettings,
+        issuers: Arc<Issuers>,
+        clock: Arc<dyn Clock>,
+        runtime: Handle,
+    ) -> Result<Self, rustls::Error> {
+        Ok(Self {
+            issuer: settings.issuer.clone(),
+            issuers,
+            clock,
+            runtime,
+            memory: Memory::new(settings.cache),
+            permits: Arc::new(Semaphore::new(settings.concurrency.min(Semaphore::MAX_PERMITS))),
+            concurrency: settings.concurrency,
+            under_way: Mutex::default(),
+            health: Mutex::default(),
+            tally: Tally::default(),
+            endpoint: Endpoint::new(settings)?,
+        })
+    }
+
+    /// Whose tokens it knows.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The token, if its issuer says or said a moment ago that it is active, checked for this moment. Does not look at
+    /// the binding. Whoever asks for the same token meanwhile waits for the same answer, which comes even when the
+    /// first to ask has gone away.
+    ///
+    /// # Errors
+    /// [`Reason::TokenTooLarge`], [`Reason::TokenInactive`], [`Reason::IntrospectionUnavailable`], and what
+    /// [`AccessToken::check`] refuses.
+    pub async fn verify(self: &Arc<Self>, token: &str, hash: TokenHash) -> Result<Arc<AccessToken>, Refusal> {
+        let issuer = self.issuers.get(&self.issuer).ok_or_else(|| self.unavailable("no such issuer"))?;
+        let word = match self.memory.recall(&hash, self.clock.now()) {
+            Some(word) => {
+                self.tally.hits.fetch_add(1, Relaxed);
+                word
+            }
+            None => {
+                self.tally.misses.fetch_add(1, Relaxed);
+                check_length(token)?;
+                self.answer(token, hash).await?
+            }
+        };
+        match word {
+            Word::Active(token) => token.check(issuer.rules(), self.clock.now()).map(|()| token),
+            Word::Inactive => {
+                Err(Refusal::new(Reason::TokenInactive).expected(format!("an active token of {}", self.issuer)))
+            }
+        }
+    }
+
+    /// Asks, or waits for the answer to the same question.
+    async fn answer(self: &Arc<Self>, token: &str, hash: TokenHash) -> Outcome {
+        let (mut answer, question) = match self.join(hash)? {
+            Joined::Known(word) => return Ok(word),
+            Joined::UnderWay(answer) => (answer, None),
+            Joined::First(answer, question) => (answer, Some(question)),
+        };
+        if let Some(question) = question {
+            let token = token.to_owned();
+            self.runtime.spawn(async move { question.ask(&token).await });
+        }
+        let told = answer.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
+        told.unwrap_or_else(|| Err(self.unavailable(Failure::GivenUp)))
+    }
+
+    fn join(self: &Arc<Self>, hash: TokenHash) -> Result<Joined, Refusal> {
+        let mut under_way = lock(&self.under_way);
+        if let Some(answer) = under_way.get(&hash) {
+            return Ok(Joined::UnderWay(answer.clone()));
+        }
+        // It may have come since the look into the memory: what has ended was remembered before it was let go.
+        if let Some(word) = self.memory.recall(&hash, self.clock.now()) {
+            return Ok(Joined::Known(word));
+        }
+        let busy = || self.unavailable(format!("{} questions under way", self.concurrency));
+        let permit = Arc::clone(&self.permits).try_acquire_owned().map_err(|_| busy())?;
+        let (tell, answer) = watch::channel(None);
+        under_way.insert(hash, answer.clone());
+        Ok(Joined::First(answer, Question { introspector: Arc::clone(self), hash, tell, _permit: permit }))
+    }
+
+    async fn ask(&self, token: &str, hash: TokenHash) -> Result<(Word, usize), Failure> {
+        let asking = async {
+            let answer = self.endpoint.ask(token, self.clock.now()).await?;
+            let introspected = self.read(&answer, hash).await?;
+            Ok((introspected, answer.len()))
+        };
+        let asked = timeout(self.endpoint.timeout(), asking).await;
+        let (introspected, length) = asked.unwrap_or_else(|_| Err(self.endpoint.too_slow()))?;
+        let word = match introspected {
+            Introspected::Inactive => Word::Inactive,
+            Introspected::Active(token) => {
+                self.note_type(&token);
+                Word::Active(Arc::from(token))
+            }
+        };
+        Ok((word, length))
+    }
+
+    async fn read(&self, answer: &Bytes, hash: TokenHash) -> Result<Introspected, Failure> {
+        let bad = |bad| Failure::Answer(self.endpoint.place(), bad);
+        let no_keys = || Failure::NoKeys(self.endpoint.place());
+        let issuer = self.issuers.get(&self.issuer).ok_or_else(no_keys)?;
+        if self.endpoint.form() == AnswerForm::Json {
+            return Introspected::read(answer, hash, issuer.rules()).map_err(bad);
+        }
+        let read = |issuer: &Issuer| {
+            let keys = issuer.keys().ok()?;
+            let (client_id, now) = (self.endpoint.client_id(), self.clock.now());
+            Some(Introspected::read_signed(answer, hash, issuer.rules(), &keys, client_id, now))
+        };
+        match read(issuer) {
+            // The issuer may have changed its keys, or may not have been there when the gateway started.
+            None | Some(Err(BadAnswer::KeyUnknown)) => {
+                issuer.refresh_for_unknown_key().await;
+                read(issuer).ok_or_else(no_keys)?.map_err(bad)
+            }
+            Some(read) => read.map_err(bad),
+        }
+    }
+
+    /// What the token is bound to is `cnf`'s to say, and nobody else's: a `token_type` that contradicts it is the
+    /// issuer's slip.
+    fn note_type(&self, token: &AccessToken) {
+        let kind = token.claim("token_type").and_then(serde_json::Value::as_str);
+        if let Some(kind) = kind.filter(|kind| !["bearer", "dpop"].iter().any(|known| kind.eq_ignore_ascii_case(known)))
+        {
+            tracing::debug!(issuer = %self.issuer, token_type = %shown(kind), "a token of an unknown type");
+        }
+    }
+
+    /// Counts, remembers and tells how a question ended that was asked at `at`.
+    fn ended(&self, hash: TokenHash, at: UnixTime, asked: Result<(Word, usize), Failure>) -> Outcome {
+        let counter = match &asked {
+            Ok((Word::Active(_), _)) => &self.tally.active,
+            Ok((Word::Inactive, _)) => &self.tally.inactive,
+            Err(_) => &self.tally.unavailable,
+        };
+        counter.fetch_add(1, Relaxed);
+        self.tell(asked.as_ref().err().map(ToString::to_string));
+        match asked {
+            Ok((word, length)) => {
+                self.memory.keep(hash, &word, length, at);
+                Ok(word)
+            }
+            Err(failure) => Err(self.unavailable(failure)),
+        }
+    }
+
+    /// One line for each change. An issuer that answers some questions and not others changes often, by its clients'
+    /// choice: then one in a while.
+    fn tell(&self, error: Option<String>) {
+        let (mut health, now) = (lock(&self.health), self.clock.now());
+        let (failed, at) = health.told.unwrap_or((false, now - TOLD_EVERY));
+        if failed != error.is_some() && now.seconds_since(at).abs() >= TOLD_EVERY.as_secs_f64() {
+            health.told = Some((!failed, now));
+            match &error {
+                Some(error) => tracing::warn!(issuer = %self.issuer, %error, "opaque tokens cannot be asked about"),
+                None => tracing::info!(issuer = %self.issuer, "opaque tokens can be asked about again"),
+            }
+        }
+        health.last_error = error;
+    }
+
+    fn unavailable(&self, why: impl fmt::Display) -> Refusal {
+        Refusal::new(Reason::IntrospectionUnavailable)
+            .expected(format!("an answer of {}", self.issuer))
+            .found(why.to_string())
+    }
+
+    /// How it does.
+    pub fn status(&self) -> IntrospectorStatus {
+        let read = |counter: &AtomicU64| counter.load(Relaxed);
+        IntrospectorStatus {
+            issuer: self.issuer.clone(),
+            last_error: lock(&self.health).last_error.clone(),
+            active: read(&self.tally.active),
+            inactive: read(&self.tally.inactive),
+            unavailable: read(&self.tally.unavailable),
+            hits: read(&self.tally.hits),
+            misses: read(&self.tally.misses),
+            remembered: self.memory.len(),
+        }
+    }
+}
+
+/// Whoever panicked with a lock held left nothing half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What somebody finds who wants to know of a token.
+enum Joined {
+    Known(Word),
+    UnderWay(Coming),
+    First(Coming, Question),
+}
+
+/// A question under way. However it ends, the next one about the same token may be asked.
+struct Question {
+    introspector: Arc<Introspector>,
+    hash: TokenHash,
+    tell: watch::Sender<Option<Outcome>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Question {
+    async fn ask(self, token: &str) {
+        let at = self.introspector.clock.now();
+        let asked = self.introspector.ask(token, self.hash).await;
+        let outcome = self.introspector.ended(self.hash, at, asked);
+        self.tell.send_replace(Some(outcome));
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        lock(&self.introspector.under_way).remove(&self.hash);
+    }
+}
+
+impl fmt::Debug for Introspector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Introspector").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
