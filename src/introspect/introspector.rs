@@ -121,16 +121,13 @@ impl Introspector {
     /// [`AccessToken::check`] refuses.
     pub async fn verify(self: &Arc<Self>, token: &str, hash: TokenHash) -> Result<Arc<AccessToken>, Refusal> {
         let issuer = self.issuers.get(&self.issuer).ok_or_else(|| self.unavailable("no such issuer"))?;
-        let word = match self.memory.recall(&hash, self.clock.now()) {
-            Some(word) => {
-                self.tally.hits.fetch_add(1, Relaxed);
-                word
-            }
-            None => {
-                self.tally.misses.fetch_add(1, Relaxed);
-                check_length(token)?;
-                self.answer(token, hash).await?
-            }
+        let word = if let Some(word) = self.memory.recall(&hash, self.clock.now()) {
+            self.tally.hits.fetch_add(1, Relaxed);
+            word
+        } else {
+            self.tally.misses.fetch_add(1, Relaxed);
+            check_length(token)?;
+            self.answer(token, hash).await?
         };
         match word {
             Word::Active(token) => token.check(issuer.rules(), self.clock.now()).map(|()| token),
@@ -246,9 +243,10 @@ impl Introspector {
         let (failed, at) = health.told.unwrap_or((false, now - TOLD_EVERY));
         if failed != error.is_some() && now.seconds_since(at).abs() >= TOLD_EVERY.as_secs_f64() {
             health.told = Some((!failed, now));
-            match &error {
-                Some(error) => tracing::warn!(issuer = %self.issuer, %error, "opaque tokens cannot be asked about"),
-                None => tracing::info!(issuer = %self.issuer, "opaque tokens can be asked about again"),
+            if let Some(error) = &error {
+                tracing::warn!(issuer = %self.issuer, %error, "opaque tokens cannot be asked about");
+            } else {
+                tracing::info!(issuer = %self.issuer, "opaque tokens can be asked about again");
             }
         }
         health.last_error = error;

@@ -364,11 +364,13 @@ async fn neg_204_time() {
     scene.world.passes(&scene.good()).await;
 }
 
+type Broken = Box<dyn Fn() -> Response<Full<Bytes>> + Send + Sync>;
+
 #[tokio::test]
 async fn neg_205_the_server_fails() {
     let scene = Scene::with(|settings| settings.timeout = Duration::from_millis(300)).await;
     let good = scene.good();
-    let broken: Vec<(&str, Box<dyn Fn() -> Response<Full<Bytes>> + Send + Sync>)> = vec![
+    let broken: Vec<(&str, Broken)> = vec![
         ("401", Box::new(|| status(401))),
         ("403", Box::new(|| status(403))),
         ("500", Box::new(|| status(500))),

@@ -8,6 +8,7 @@
 mod identity;
 mod mcp;
 mod nonces;
+mod opaque;
 #[path = "../shared/servers.rs"]
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod servers;

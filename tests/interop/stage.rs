@@ -42,7 +42,8 @@ pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// A certificate authority with a server's certificate, and three self-signed client certificates.
+/// A certificate authority with a server's certificate, three self-signed client certificates, and the gateway's own for
+/// the authorization server.
 pub struct Certificates {
     directory: TempDir,
 }
@@ -74,6 +75,9 @@ impl Certificates {
         let key = KeyPair::generate().unwrap();
         certificates.write("other.key", &key.serialize_pem());
         certificates.write("other.pem", &self_signed("other", &key));
+        let key = KeyPair::generate().unwrap();
+        certificates.write("gateway.key", &key.serialize_pem());
+        certificates.write("gateway.pem", &self_signed("gateway", &key));
         certificates
     }
 
@@ -97,6 +101,7 @@ impl Certificates {
             ("RENEWED_CERTIFICATE_FILE", "renewed.pem"),
             ("OTHER_CERTIFICATE_FILE", "other.pem"),
             ("OTHER_KEY_FILE", "other.key"),
+            ("GATEWAY_CERTIFICATE_FILE", "gateway.pem"),
         ];
         files.map(|(variable, name)| (variable, self.file(name))).to_vec()
     }
@@ -142,6 +147,21 @@ impl Gateway {
 
     /// The same with more configuration, and for clients that see another origin.
     pub fn with(certificates: &Certificates, issuer: &str, api: SocketAddr, origin: Option<&str>, more: &str) -> Self {
+        Self::configured(certificates, &Self::configuration(certificates, issuer, api, origin, more))
+    }
+
+    /// A gateway whose routes, and whatever else is not about listeners and issuers, are in `more`.
+    pub fn of(certificates: &Certificates, issuer: &str, audience: &str, origin: Option<&str>, more: &str) -> Self {
+        Self::configured(certificates, &Self::text(certificates, issuer, audience, origin, more))
+    }
+
+    pub fn configuration(
+        certificates: &Certificates,
+        issuer: &str,
+        api: SocketAddr,
+        origin: Option<&str>,
+        more: &str,
+    ) -> String {
         let route = format!(
             "
 routes:
@@ -154,12 +174,11 @@ routes:
 {more}",
             identity = certificates.file("identity.pem").display(),
         );
-        Self::of(certificates, issuer, AUDIENCE, origin, &route)
+        Self::text(certificates, issuer, AUDIENCE, origin, &route)
     }
 
-    /// A gateway whose routes, and whatever else is not about listeners and issuers, are in `more`.
-    pub fn of(certificates: &Certificates, issuer: &str, audience: &str, origin: Option<&str>, more: &str) -> Self {
-        let configuration = format!(
+    fn text(certificates: &Certificates, issuer: &str, audience: &str, origin: Option<&str>, more: &str) -> String {
+        format!(
             "
 listeners:
   - address: 127.0.0.1:0
@@ -179,8 +198,11 @@ admin: {{ address: 127.0.0.1:0 }}
             certificate = certificates.file("server.pem").display(),
             key = certificates.file("server.key").display(),
             ca = certificates.file("ca.pem").display(),
-        );
-        certificates.write("keybound.yaml", &configuration);
+        )
+    }
+
+    pub fn configured(certificates: &Certificates, configuration: &str) -> Self {
+        certificates.write("keybound.yaml", configuration);
 
         let mut command = Command::new(env!("CARGO_BIN_EXE_keybound"));
         command.args(["serve", "--config"]).arg(certificates.file("keybound.yaml"));
