@@ -10,6 +10,7 @@ mod access_log;
 mod api;
 mod bad_input;
 mod client;
+mod introspection;
 mod issuer;
 mod issuers;
 mod limits;
