@@ -98,3 +98,65 @@ impl Memory {
 fn is_within(since: UnixTime, keeps: Duration, now: UnixTime) -> bool {
     since <= now && now < since + keeps
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::{Introspected, IssuerRules};
+
+    const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
+
+    fn active(hash: TokenHash, exp: i64) -> Word {
+        let answer = format!(r#"{{"active":true,"exp":{exp}}}"#);
+        let rules = IssuerRules::new("https://as.example", Vec::new());
+        match Introspected::read(answer.as_bytes(), hash, &rules) {
+            Ok(Introspected::Active(token)) => Word::Active(Arc::from(token)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn hash(number: usize) -> TokenHash {
+        TokenHash::of(&number.to_string())
+    }
+
+    #[test]
+    fn a_flood_of_denied_tokens_stays_bounded_and_pushes_out_no_active_one() {
+        let memory = Memory::new(Duration::from_mins(1));
+        for number in 0..1000 {
+            memory.keep(hash(number), &active(hash(number), NOW.secs() + 60), 500, NOW);
+        }
+        for number in 1000..200_000 {
+            memory.keep(hash(number), &Word::Inactive, 16, NOW);
+        }
+        let (actives, denied) = memory.len();
+        assert_eq!(actives, 1000);
+        assert!(denied <= MAX_DENIED, "{denied}");
+        assert!((0..1000).all(|number| matches!(memory.recall(&hash(number), NOW), Some(Word::Active(_)))));
+    }
+
+    #[test]
+    fn active_tokens_are_bounded_in_bytes() {
+        let memory = Memory::new(Duration::from_mins(1));
+        let word = active(hash(0), NOW.secs() + 60);
+        for number in 0..3000 {
+            memory.keep(hash(number), &word, 64 * 1024, NOW);
+        }
+        let most = usize::try_from(ACTIVE_BYTES).unwrap() / (128 * 1024);
+        assert!((1..=most).contains(&memory.len().0), "{:?}", memory.len());
+    }
+
+    #[test]
+    fn a_word_ends_with_its_time_and_with_its_token() {
+        let memory = Memory::new(Duration::from_mins(1));
+        let at = |seconds: i64| UnixTime::from_secs(NOW.secs() + seconds);
+        let knows = |number: usize, seconds: i64| memory.recall(&hash(number), at(seconds)).is_some();
+        for (number, exp) in [(0, 1000), (1, 30)] {
+            memory.keep(hash(number), &active(hash(number), NOW.secs() + exp), 30, NOW);
+        }
+        memory.keep(hash(2), &Word::Inactive, 16, NOW);
+        assert!(knows(0, 59) && knows(1, 29) && knows(2, 4));
+        assert!(!knows(0, 60) && !knows(1, 30) && !knows(2, 5));
+        // Nor does it come back when the clock does.
+        assert!(!knows(0, 1) && !knows(1, 1) && !knows(2, 1));
+    }
+}

@@ -22,7 +22,7 @@ use crate::support::mint::{self, Jws};
 use crate::support::shot::Shot;
 use crate::support::upstream::{Seen, Upstream};
 use crate::support::wire::{Http, PATIENCE};
-use crate::support::{AUDIENCE, ISSUER, Identity, NOW, Plan, World};
+use crate::support::{AUDIENCE, ISSUER, Identity, NOW, Plan, World, jwks_of};
 
 const CLIENT: &str = "gateway";
 const JSON: &str = "application/json";
@@ -428,6 +428,39 @@ async fn neg_205_nobody_is_there() {
 }
 
 #[tokio::test]
+async fn neg_205_a_kept_connection_that_the_server_just_closed() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let uri = format!("http://{}/introspect", listener.local_addr().unwrap()).parse().unwrap();
+    let scene = Scene::with(|settings| settings.endpoint = uri).await;
+    let body = scene.active().to_string();
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Type: {JSON}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let served = tokio::spawn(async move {
+        let mut connections = 0;
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            connections += 1;
+            let mut asked = Vec::new();
+            while !asked.windows(15).any(|window| window == b"token_type_hint") {
+                assert_ne!(stream.read_buf(&mut asked).await.unwrap(), 0);
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            // The next question meets a server that hangs up.
+            assert_ne!(stream.read_buf(&mut asked).await.unwrap(), 0);
+            if connections == 2 {
+                return;
+            }
+        }
+    });
+    scene.world.passes(&scene.good()).await;
+    scene.world.passes(&scene.good()).await;
+    // And when it does so again, that is all.
+    assert_eq!(scene.good().send(Http::One).await.status, 503);
+    tokio::time::timeout(PATIENCE, served).await.expect("two connections").unwrap();
+    assert_eq!((scene.questions("active"), scene.questions("unavailable")), (2, 1));
+}
+
+#[tokio::test]
 async fn neg_206_exp_passes_in_the_cache() {
     let scene = Scene::start().await;
     scene.says(scene.active_but("exp", json!(NOW + 5)));
@@ -547,6 +580,32 @@ async fn neg_208_signed_answers() {
 }
 
 #[tokio::test]
+async fn neg_208_a_signed_answer_by_a_new_key_is_believed_when_the_issuer_publishes_it() {
+    let (old, new) = (Arc::new(Key::es256()), Arc::new(Key::es256()));
+    let files = tempfile::tempdir().unwrap();
+    let file = files.path().join("jwks.json");
+    std::fs::write(&file, jwks_of(&[("old", &old)]).to_string()).unwrap();
+    let plan = Plan { keys: Some(KeySource::File(file.clone())), ..Plan::mtls() };
+    let scene = Scene::planned(plan, |settings| settings.form = AnswerForm::Jwt).await;
+    let say = |kid: &str, key: &Arc<Key>| {
+        let mut answer = scene.answer(scene.active());
+        answer.header.insert("kid".to_owned(), kid.into());
+        answer.key = Arc::clone(key);
+        scene.says_text(SIGNED, answer.compact());
+    };
+    say("old", &old);
+    scene.world.passes(&scene.good()).await;
+    say("new", &new);
+    let good = scene.good();
+    assert_eq!(good.send(Http::One).await.status, 503);
+    std::fs::write(&file, jwks_of(&[("new", &new)]).to_string()).unwrap();
+    scene.world.passes(&good).await;
+    say("old", &old);
+    assert_eq!(scene.good().send(Http::One).await.status, 503);
+    assert_eq!(scene.world.refusals("api", Reason::IntrospectionUnavailable), 2);
+}
+
+#[tokio::test]
 async fn neg_209_a_signed_answer_is_no_access_token() {
     let scene = Scene::signed().await;
     let mut answer = scene.answer(scene.active());
@@ -594,7 +653,7 @@ async fn neg_289_many_requests_with_one_token_ask_once() {
         })
         .collect();
     let misses = format!("keybound_introspection_cache_misses_total{{issuer=\"{ISSUER}\"}}");
-    until("all of them wait", || scene.world.metric(&misses) == 20).await;
+    until("all of them wait", || scene.world.metric(&misses) == 20 && scene.issuer.count() > 0).await;
     assert_eq!(scene.issuer.count(), 1);
     // The first to ask may be any of them; most go away, and the others get their answer all the same.
     for gone in sent.drain(..15) {
@@ -660,7 +719,7 @@ async fn neg_289_a_flood_of_invented_tokens() {
 fn other_issuer() -> (IssuerSettings, tempfile::TempDir) {
     let files = tempfile::tempdir().unwrap();
     let file = files.path().join("other.json");
-    std::fs::write(&file, crate::support::jwks_of(&[("k1", &Key::es256())]).to_string()).unwrap();
+    std::fs::write(&file, jwks_of(&[("k1", &Key::es256())]).to_string()).unwrap();
     let rules = IssuerRules::new("https://other.example", vec![AUDIENCE.to_owned()]);
     (IssuerSettings { rules, source: KeySource::File(file), roots: None }, files)
 }
