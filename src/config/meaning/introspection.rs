@@ -1,17 +1,14 @@
 //! Who is asked about opaque tokens, and how.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::RootCertStore;
-use zeroize::Zeroizing;
 
 use super::issuers::url;
 use super::listeners::report_file;
 use super::routes::is_public;
-use super::secrets::{certificate_and_key, verbatim};
+use super::secrets::{certificate_and_key, secret, verbatim};
 use super::{count, not_empty, values, within};
 use crate::config::reading::{Field, Reading};
 use crate::config::values::quoted;
@@ -81,10 +78,10 @@ fn authentication(
     field: &Field<written::Introspection>,
     reading: &mut Reading<'_>,
 ) -> Option<ClientAuthentication> {
-    let (secret, signing) = (&written.client_secret_file, &written.signing_key_file);
+    let (password, signing) = (&written.client_secret_file, &written.signing_key_file);
     let (certificate, key) = (&written.certificate_file, &written.key_file);
     let by_certificate = if certificate.is_given() { certificate } else { key };
-    let mut ways = [secret, by_certificate, signing].into_iter().filter(|way| way.is_given());
+    let mut ways = [password, by_certificate, signing].into_iter().filter(|way| way.is_given());
     let Some(first) = ways.next() else {
         let message = "missing: the issuer answers nobody whom it does not know";
         let label = "how does the gateway show who it is?";
@@ -103,8 +100,8 @@ fn authentication(
         let message = "has no effect: the endpoint does not begin with `https://`";
         reading.error(by_certificate.place, &by_certificate.path, message, "there is no TLS");
     }
-    if secret.is_given() {
-        return verbatim(secret, reading).map(ClientAuthentication::Secret);
+    if password.is_given() {
+        return verbatim(password, reading).map(ClientAuthentication::Secret);
     }
     if signing.is_given() {
         return signing_key(signing, reading);
@@ -114,24 +111,16 @@ fn authentication(
 }
 
 fn signing_key(field: &Field<String>, reading: &mut Reading<'_>) -> Option<ClientAuthentication> {
-    // Longer than any key.
-    const MAX_BYTES: u64 = 64 * 1024;
-    let path = reading.path(field.value()?);
-    let mut text = Zeroizing::new(Vec::new());
-    let read = File::open(&path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut text));
-    let key = match read {
-        Err(error) => Err(format!("cannot be read: {error}")),
-        Ok(_) if text.len() as u64 > MAX_BYTES => Err(format!("expected a key, found more than {MAX_BYTES} bytes")),
-        Ok(_) => ProofKey::read(&text).map_err(|error| error.to_string()),
-    };
-    match key {
-        // A JWK may say how the server knows it.
+    let text = secret(field, reading)?;
+    match ProofKey::read(&text) {
         Ok(key) => {
+            // A JWK may say how the server knows it.
             let kid = Json::object(&text).and_then(|jwk| jwk.string("kid").map(str::to_owned));
             Some(ClientAuthentication::Assertion { key: Box::new(key), kid })
         }
         Err(problem) => {
-            report_file(field, &path, &problem, reading);
+            let path = reading.path(field.value()?);
+            report_file(field, &path, &problem.to_string(), reading);
             None
         }
     }

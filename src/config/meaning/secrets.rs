@@ -19,10 +19,7 @@ pub fn secret(field: &Field<String>, reading: &mut Reading<'_>) -> Option<Zeroiz
 
 /// What a file holds, without the newline that editors put at its end.
 pub fn verbatim(field: &Field<String>, reading: &mut Reading<'_>) -> Option<Zeroizing<Vec<u8>>> {
-    let line = |bytes: &[u8]| {
-        bytes.strip_suffix(b"\n").map_or(bytes.len(), |line| line.strip_suffix(b"\r").unwrap_or(line).len())
-    };
-    read(field, |bytes| &bytes[..line(bytes)], reading)
+    read(field, |bytes| bytes.strip_suffix(b"\r\n").or_else(|| bytes.strip_suffix(b"\n")).unwrap_or(bytes), reading)
 }
 
 fn read(

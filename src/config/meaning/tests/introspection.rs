@@ -14,10 +14,16 @@ fn files() -> Vec<(&'static str, String)> {
     vec![
         ("client.txt", " s3cret \n".to_owned()),
         ("empty", "\n".to_owned()),
+        ("key.json", key_in_json()),
         ("key.pem", key.to_pem().unwrap().to_string()),
         ("tls.crt", own.cert.pem()),
         ("tls.key", own.signing_key.serialize_pem()),
     ]
+}
+
+/// A private JWK with a `kid` (RFC 8037, appendix A.1).
+fn key_in_json() -> String {
+    r#"{"kty":"OKP","crv":"Ed25519","kid":"g1","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#.to_owned()
 }
 
 fn issuer(more: &str) -> String {
@@ -44,6 +50,8 @@ fn what_is_written_is_what_is_meant() {
         read(&format!("{ENDPOINT}, signing_key_file: key.pem, response: jwt, cache: 0s, timeout: 1s, concurrency: 2"));
     assert!(matches!(set.authentication, ClientAuthentication::Assertion { kid: None, .. }));
     assert_eq!((set.form, set.cache.as_secs(), set.timeout.as_secs(), set.concurrency), (AnswerForm::Jwt, 0, 1, 2));
+    let set = read(&format!("{ENDPOINT}, signing_key_file: key.json"));
+    assert!(matches!(set.authentication, ClientAuthentication::Assertion { kid: Some(kid), .. } if kid == "g1"));
     let set = read(&format!("{ENDPOINT}, certificate_file: tls.crt, key_file: tls.key"));
     assert!(matches!(set.authentication, ClientAuthentication::Certificate(_)));
     read("endpoint: http://127.0.0.1:4000/introspect?tenant=1, client_id: api, client_secret_file: client.txt");
