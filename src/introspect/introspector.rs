@@ -21,8 +21,8 @@ use crate::refusal::{Reason, Refusal, shown};
 use crate::time::UnixTime;
 use crate::verify::{AccessToken, BadAnswer, Introspected, TokenHash, check_length};
 
-/// Between two lines of the log about changes.
-const TOLD_EVERY: Duration = Duration::from_secs(10);
+/// Between two warnings.
+const WARNED_EVERY: Duration = Duration::from_secs(10);
 
 /// What a question comes to.
 type Outcome = Result<Word, Refusal>;
@@ -51,8 +51,9 @@ pub struct Introspector {
 #[derive(Default)]
 struct Health {
     last_error: Option<String>,
-    /// What the log says, and since when.
-    told: Option<(bool, UnixTime)>,
+    /// Whether the log says that it fails, and when it last began to say so.
+    told: bool,
+    warned: Option<UnixTime>,
 }
 
 #[derive(Default)]
@@ -237,17 +238,20 @@ impl Introspector {
     }
 
     /// One line for each change. An issuer that answers some questions and not others changes often, by its clients'
-    /// choice: then one in a while.
+    /// choice: that is told once in a while.
     fn tell(&self, error: Option<String>) {
         let (mut health, now) = (lock(&self.health), self.clock.now());
-        let (failed, at) = health.told.unwrap_or((false, now - TOLD_EVERY));
-        if failed != error.is_some() && now.seconds_since(at).abs() >= TOLD_EVERY.as_secs_f64() {
-            health.told = Some((!failed, now));
-            if let Some(error) = &error {
+        let is_news = || health.warned.is_none_or(|at| now.seconds_since(at).abs() >= WARNED_EVERY.as_secs_f64());
+        match &error {
+            Some(error) if !health.told && is_news() => {
                 tracing::warn!(issuer = %self.issuer, %error, "opaque tokens cannot be asked about");
-            } else {
-                tracing::info!(issuer = %self.issuer, "opaque tokens can be asked about again");
+                (health.told, health.warned) = (true, Some(now));
             }
+            None if health.told => {
+                tracing::info!(issuer = %self.issuer, "opaque tokens can be asked about again");
+                health.told = false;
+            }
+            Some(_) | None => {}
         }
         health.last_error = error;
     }

@@ -1,5 +1,7 @@
 //! Opaque tokens, as the operator sees them.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use http::Response;
 use http_body_util::Full;
@@ -63,6 +65,7 @@ async fn an_endpoint_that_fails_is_told_once_and_secrets_never() {
     assert_eq!(reason(&gateway, &stage, &token).await, (200, String::new()));
     assert_eq!(gateway.readiness().await.0, 200);
 
+    let begun = Instant::now();
     say(401, "application/json", r#"{"error":"invalid_client"}"#.to_owned());
     for _ in 0..3 {
         assert_eq!(reason(&gateway, &stage, &token).await, (503, "introspection_unavailable".to_owned()));
@@ -83,6 +86,14 @@ async fn an_endpoint_that_fails_is_told_once_and_secrets_never() {
     assert_eq!(reason(&gateway, &stage, &token).await, (401, "token_inactive".to_owned()));
     assert_eq!(reason(&gateway, &stage, &token).await, (401, "token_inactive".to_owned()));
     assert!(!gateway.readiness().await.1.contains("introspection"));
+    let line = gateway.program.says("opaque tokens can be asked about again").await;
+    assert_eq!((&line["level"], &line["issuer"]), (&json!("INFO"), &json!(ISSUER)));
+
+    // An issuer that stumbles over some tokens, which their senders may choose, does not fill the log.
+    for (status, wanted) in [(500, 503), (200, 401), (500, 503), (200, 401), (500, 503), (200, 401)] {
+        say(status, "application/json", json!({"active": false}).to_string());
+        assert_eq!(reason(&gateway, &stage, &format!("opaque-token-{}", jti())).await.0, wanted);
+    }
 
     let metrics = gateway.admin("/metrics").await.text();
     let count = |result: &str, count: u64| {
@@ -90,15 +101,19 @@ async fn an_endpoint_that_fails_is_told_once_and_secrets_never() {
     };
     let wanted = [
         count("active", 1),
-        count("inactive", 1),
-        count("unavailable", 3),
+        count("inactive", 4),
+        count("unavailable", 6),
         format!("keybound_introspection_cache_hits_total{{issuer=\"{ISSUER}\"}} 1\n"),
-        format!("keybound_introspection_cache_misses_total{{issuer=\"{ISSUER}\"}} 5\n"),
+        format!("keybound_introspection_cache_misses_total{{issuer=\"{ISSUER}\"}} 11\n"),
     ];
     assert_eq!(missing(&metrics, &wanted.each_ref().map(String::as_str)), "");
     let log: Vec<String> = gateway.program.lines().iter().map(ToString::to_string).collect();
     let told = |text: &str| log.iter().filter(|line| line.contains(text)).count();
-    assert_eq!(told("opaque tokens cannot be asked about"), 1);
+    // On a machine that is this slow, a while has passed.
+    let most = 1 + usize::try_from(begun.elapsed().as_secs() / 10).unwrap();
+    for text in ["opaque tokens cannot be asked about", "opaque tokens can be asked about again"] {
+        assert!((1..=most).contains(&told(text)), "{text}: {} times", told(text));
+    }
     assert_eq!(told("a token of an unknown type"), 1);
     for secret in [SECRET, &token, "YXBpOmFu"] {
         assert_eq!(told(secret), 0, "{secret} is in the log");
