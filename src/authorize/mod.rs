@@ -6,6 +6,8 @@
 //! The fields are private; only the functions here make the next value. `forward` takes an [`Authorized`] and
 //! nothing else. Pure but for the limits and the replay log.
 
+mod grant;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -16,8 +18,10 @@ use crate::request::{Credentials, Inbound};
 use crate::routes::{Access, Policy, Route};
 use crate::time::UnixTime;
 use crate::verify::{
-    AccessToken, Demand, Possession, Presentation, Proof, ProofKeys, ProofRules, Thumbprint, TokenHash, prove,
+    AccessToken, Possession, Presentation, Proof, ProofKeys, ProofRules, Thumbprint, TokenHash, prove,
 };
+
+pub use grant::Grant;
 
 /// A request that was refused, with the request itself: its body may still be on its way.
 pub struct Refused<B> {
@@ -287,43 +291,6 @@ impl<B> Fresh<B> {
             }
             Err(refusal) => Err(presented.refuse(refusal)),
         }
-    }
-}
-
-/// What was granted, and on what ground.
-pub struct Grant {
-    token: Arc<AccessToken>,
-    credentials: Credentials,
-    proven: Demand,
-    nonce: Option<UnixTime>,
-    at: UnixTime,
-    place: Option<Place>,
-}
-
-impl Grant {
-    /// The token.
-    pub fn token(&self) -> &AccessToken {
-        &self.token
-    }
-
-    /// The credentials as the client sent them.
-    pub const fn credentials(&self) -> &Credentials {
-        &self.credentials
-    }
-
-    /// What was proven.
-    pub const fn proven(&self) -> &Demand {
-        &self.proven
-    }
-
-    /// When it was granted.
-    pub const fn at(&self) -> UnixTime {
-        self.at
-    }
-
-    /// When the proof's nonce was made, if it had to have one.
-    pub const fn nonce(&self) -> Option<UnixTime> {
-        self.nonce
     }
 }
 
