@@ -109,7 +109,14 @@ fn the_example_is_valid_and_states_the_defaults() {
     same(&example.admin, &smallest.admin);
     same(&example.issuers, &smallest.issuers);
     same(&example.routes[0].matches, &smallest.routes[0].matches);
-    same(&example.routes[0].access, &smallest.routes[0].access);
+    // Where nobody is asked for a certificate, certificates are not offered either.
+    let asking = include_str!("../config.example.yaml")
+        .replace("mode: off                            # off; request", "mode: request # ");
+    same(&read(asking).unwrap().settings.routes[0].access, &smallest.routes[0].access);
+    same(
+        &example.routes[0].access,
+        &read(SMALLEST.replace("mode: request", "mode: off")).unwrap().settings.routes[0].access,
+    );
     same(&example.routes[0].forward, &smallest.routes[0].forward);
     assert_eq!(example.upstreams[0].connect_timeout, smallest.upstreams[0].connect_timeout);
     assert_eq!(example.upstreams[0].response_timeout, smallest.upstreams[0].response_timeout);

@@ -26,7 +26,7 @@ pub fn measure(criterion: &mut Criterion, world: &World) {
         let presented = Presented::new(inbound, Arc::clone(&route)).unwrap();
         let token = world.verify(presented.token(), presented.hash());
         let bound = presented.verified(token).unwrap().prove(&rules, &world.tokens, NOW).unwrap();
-        ready(bound.admit(&limiter, NOW).unwrap().spend(&log, NOW)).unwrap().authorize(NOW).unwrap()
+        ready(bound.admit(&limiter, None, NOW).unwrap().spend(&log, NOW)).unwrap().authorize(NOW).unwrap()
     };
     let mut group = criterion.benchmark_group("authorize");
 

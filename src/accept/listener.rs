@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::connection::{Door, serve};
@@ -17,6 +18,9 @@ use crate::workers::Workers;
 
 /// Connections that the system may keep waiting for us; it caps this at `net.core.somaxconn`.
 const BACKLOG: u32 = 4096;
+
+/// How long a client may be silent before it is asked whether it is there. A silent tunnel or stream has no other end.
+const KEEPALIVE: Duration = Duration::from_mins(1);
 
 /// The pause after the system refused to hand out a connection, for want of file descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -73,8 +77,10 @@ impl Listener {
             let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
             // So that a restart need not wait for the old process's connections to be forgotten.
             socket.set_reuseaddr(true)?;
-            // Inherited by accepted sockets: finds out about clients that vanished.
-            socket.set_keepalive(true)?;
+            // Inherited by accepted sockets: finds out about clients that vanished, in two minutes and not in two hours.
+            SockRef::from(&socket).set_tcp_keepalive(
+                &TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4).with_retries(4),
+            )?;
             socket.bind(address)?;
             let socket = socket.listen(BACKLOG)?;
             let address = socket.local_addr()?;

@@ -9,6 +9,7 @@
 mod grant;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::limits::{Failures, Limiter, Place};
@@ -89,6 +90,11 @@ impl<B> Presented<B> {
     /// Its hash, computed once.
     pub const fn hash(&self) -> TokenHash {
         self.hash
+    }
+
+    /// Whose address it counts against if it fails, where that is known.
+    pub fn sender(&self) -> Option<IpAddr> {
+        self.inbound.sender()
     }
 
     /// The issuers that the route accepts; empty: all.
@@ -203,8 +209,11 @@ impl<B> Bound<B> {
     ///
     /// # Errors
     /// [`Reason::LimitRate`], [`Reason::LimitConcurrent`], [`Reason::LimitFull`].
-    pub fn admit(self, limiter: &Limiter, now: UnixTime) -> Stage<Admitted<B>, B> {
-        let Some(limits) = &self.presented.policy.limits else { return Ok(Admitted { bound: self, place: None }) };
+    pub fn admit(self, limiter: &Limiter, question: Option<&Question<'_>>, now: UnixTime) -> Stage<Admitted<B>, B> {
+        // Whoever asks twice about one request was admitted with it.
+        let again = self.possession.proof().zip(question).is_some_and(|(proof, known)| known.was_answered(proof, now));
+        let limits = self.presented.policy.limits.as_ref().filter(|_| !again);
+        let Some(limits) = limits else { return Ok(Admitted { bound: self, place: None }) };
         match limiter.admit(&self.presented.route.name, limits, &self.token, self.possession.proven(), now) {
             Ok(place) => Ok(Admitted { bound: self, place: Some(place) }),
             Err(refusal) => Err(self.refuse(refusal)),

@@ -11,7 +11,7 @@ use super::{REQUEST_ID, routes};
 use crate::refusal::Reason;
 use crate::request::{Inbound, PublicUrl};
 use crate::respond::{Metadata, cors};
-use crate::routes::{Cors, Route};
+use crate::routes::{Cors, Origins, Route};
 use crate::telemetry::{Decision, Record};
 
 /// How metadata can be asked for.
@@ -104,7 +104,11 @@ impl Gateway {
         if let Some(route) = route {
             return route.cors.as_ref();
         }
-        let mut rules = self.routes.iter().filter_map(|route| route.cors.as_ref());
-        rules.find(|cors| cors.allowed(origin).is_some())
+        let allowing = || {
+            let rules = self.routes.iter().filter_map(|route| route.cors.as_ref());
+            rules.filter(|cors| cors.allowed(origin).is_some())
+        };
+        // One that names the origin may say more than one for all.
+        allowing().find(|cors| matches!(cors.origins, Origins::Listed(_))).or_else(|| allowing().next())
     }
 }

@@ -47,7 +47,9 @@ pub struct Door {
 impl Door {
     /// A door that is seen from outside as `front` says.
     pub fn new(gateway: Arc<Gateway>, front: Front) -> Self {
-        let metadata = front.public_url.as_ref().map(|url| Arc::new(gateway.metadata(url)));
+        // At a decision endpoint they would be the proxy's to serve.
+        let metadata = front.public_url.as_ref().filter(|_| front.asks.is_none());
+        let metadata = metadata.map(|url| Arc::new(gateway.metadata(url)));
         Self { gateway, front: Arc::new(front), metadata }
     }
 }
@@ -137,7 +139,11 @@ impl Gateway {
         let presented = presented.heed(&self.failures, self.clock.now())?;
         // Does the token hold?
         let (text, hash, accepted) = (presented.token(), presented.hash(), presented.accepted_issuers());
-        let verified = match self.tokens.verify(text, hash, accepted, &self.issuers, &*self.clock).await {
+        // Its issuer may be asked, and goes on if the client leaves meanwhile.
+        let asking = self.failures.asking(presented.sender(), self.clock.now());
+        let token = self.tokens.verify(text, hash, accepted, &self.issuers, &*self.clock).await;
+        asking.answered();
+        let verified = match token {
             Ok(token) => presented.verified(token)?,
             Err(refusal) => return Err(presented.refuse(refusal)),
         };
@@ -148,7 +154,7 @@ impl Gateway {
         record.binding = Some(bound.possession().binding());
         let proof_age = bound.possession().proof().map(|proof| now.seconds_since(proof.issued_at()));
         // Does the caller ask too much?
-        let admitted = bound.admit(&self.limiter, now)?;
+        let admitted = bound.admit(&self.limiter, question.as_ref(), now)?;
         // Is the proof fresh?
         let fresh = admitted.spend_for(&self.replay, question.as_ref(), now).await?;
         if let Some(age) = proof_age {

@@ -13,6 +13,14 @@ impl Gateway {
         refused: Refused<Incoming>,
         record: &mut Record,
     ) -> Stage<Authorized<Incoming>, Incoming> {
+        let (mut refused, now) = (refused, self.clock.now());
+        // As if it had been refused: whoever repeats a captured proof must not use up what its owner may ask.
+        if let Some(place) = refused.place.take() {
+            place.give_back(now);
+        }
+        if let Some(sender) = refused.inbound.sender() {
+            self.failures.count(refused.refusal.reason(), sender, refused.key, now);
+        }
         let (authorized, refusal) = Authorized::observe(refused)?;
         let observed = Observed {
             route: &authorized.route().name,
@@ -20,7 +28,7 @@ impl Gateway {
             token: record.token(),
             client: record.client,
         };
-        self.observations.note(&observed, self.clock.now());
+        self.observations.note(&observed, now);
         // Nothing counts as proven, however far the checks came.
         record.binding = None;
         record.decision = Decision::Observe;

@@ -95,7 +95,10 @@ impl Gateway {
             realm: asked.host.unwrap_or("keybound"),
             id: Some(&record.id),
             nonce,
-            resource_metadata: asked.metadata.zip(asked.route).map(|(metadata, route)| metadata.url(route)),
+            resource_metadata: asked
+                .metadata
+                .zip(asked.route.filter(|_| policy.is_some()))
+                .map(|(told, route)| told.url(route)),
             retry_after: refusal.wait(),
         };
         let (mut parts, text) = respond::refuse(reason, &circumstances).into_parts();

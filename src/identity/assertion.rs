@@ -104,8 +104,8 @@ impl Identity {
             iss: &self.issuer,
             aud: &self.audience,
             iat: now.secs(),
-            // What a token no longer says, nobody says for it.
-            exp: token.expires().map_or(i64::MAX, UnixTime::secs).min((now + self.lifetime).secs()),
+            // What a token no longer says, nobody says for it; but it is said now, also in the token's last moment.
+            exp: token.expires().map_or(i64::MAX, UnixTime::secs).min((now + self.lifetime).secs()).max(now.secs() + 1),
             jti: request_id,
             sub: text("sub"),
             client_id: text("client_id"),

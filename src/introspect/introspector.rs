@@ -21,6 +21,9 @@ use crate::refusal::{Reason, Refusal, shown};
 use crate::time::UnixTime;
 use crate::verify::{AccessToken, BadAnswer, Introspected, TokenHash, check_length};
 
+/// How much longer than the question itself somebody waits for its answer.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Between two warnings.
 const WARNED_EVERY: Duration = Duration::from_secs(10);
 
@@ -149,7 +152,9 @@ impl Introspector {
             let token = token.to_owned();
             self.runtime.spawn(async move { question.ask(&token).await });
         }
-        let told = answer.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
+        // Whoever asks has a deadline; that it holds must not depend on the thread that asks.
+        let told = timeout(self.endpoint.timeout() + GRACE, answer.wait_for(Option::is_some)).await;
+        let told = told.ok().and_then(|told| told.ok().and_then(|outcome| outcome.clone()));
         told.unwrap_or_else(|| Err(self.unavailable(Failure::GivenUp)))
     }
 
@@ -213,9 +218,9 @@ impl Introspector {
     /// issuer's slip.
     fn note_type(&self, token: &AccessToken) {
         let kind = token.claim("token_type").and_then(serde_json::Value::as_str);
-        if let Some(kind) = kind.filter(|kind| !["bearer", "dpop"].iter().any(|known| kind.eq_ignore_ascii_case(known)))
-        {
-            tracing::debug!(issuer = %self.issuer, token_type = %shown(kind), "a token of an unknown type");
+        let names_key = token.confirmation().is_ok_and(|cnf| cnf.is_some_and(|cnf| cnf.jkt.is_some()));
+        if let Some(kind) = kind.filter(|kind| names_key && !kind.eq_ignore_ascii_case("dpop")) {
+            tracing::debug!(issuer = %self.issuer, token_type = %shown(kind), "a token with cnf.jkt is of another type");
         }
     }
 

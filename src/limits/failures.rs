@@ -107,10 +107,39 @@ impl Failures {
         });
     }
 
+    /// Counts a sender who leaves before a question of an issuer about its token is answered: the question was asked all
+    /// the same.
+    pub fn asking(&self, address: Option<IpAddr>, now: UnixTime) -> Asking<'_> {
+        Asking { failures: self, address, now }
+    }
+
     /// Forgets senders who may fail as if they never had. About once a second.
     pub fn expire(&self, now: UnixTime) {
         if let Some((_, table)) = &self.0 {
             table.expire(now.into());
+        }
+    }
+}
+
+/// An issuer may be being asked for a sender. Dropped with it if the sender leaves.
+#[must_use = "it counts when it is dropped"]
+pub struct Asking<'f> {
+    failures: &'f Failures,
+    address: Option<IpAddr>,
+    now: UnixTime,
+}
+
+impl Asking<'_> {
+    /// There is an answer, and whoever decides by it counts.
+    pub fn answered(mut self) {
+        self.address = None;
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        if let Some(address) = self.address {
+            self.failures.count(Reason::TokenInactive, address, None, self.now);
         }
     }
 }
@@ -147,6 +176,19 @@ mod tests {
 
     const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
     const KEY: Option<Thumbprint> = Some(Thumbprint([1; 32]));
+
+    /// The question to the issuer was asked all the same.
+    #[test]
+    fn whoever_leaves_before_the_answer_counts() {
+        let (failures, here) = (twice(), address("192.0.2.1"));
+        failures.asking(Some(here), NOW).answered();
+        drop(failures.asking(None, NOW));
+        for _ in 0..2 {
+            assert_eq!(failures.check(here, None, NOW), Ok(()));
+            drop(failures.asking(Some(here), NOW));
+        }
+        assert_eq!(reason(failures.check(here, None, NOW)), Some(Reason::LimitFailures));
+    }
 
     fn twice() -> Failures {
         Failures::new(Some(Rate::new(6, Duration::from_secs(60), 2)))

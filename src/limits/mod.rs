@@ -12,6 +12,6 @@ mod limiter;
 mod rate;
 mod table;
 
-pub use failures::Failures;
+pub use failures::{Asking, Failures};
 pub use limiter::{Limiter, Per, Place, RouteLimits};
 pub use rate::Rate;

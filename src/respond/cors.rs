@@ -12,7 +12,7 @@ use http::{Method, Response, StatusCode};
 use crate::routes::{Cors, Origins};
 
 /// What a script must be able to read, or it never learns of a nonce or of why it was refused.
-const EXPOSED: [&str; 2] = ["DPoP-Nonce", "WWW-Authenticate"];
+const EXPOSED: [&str; 3] = ["DPoP-Nonce", "WWW-Authenticate", "Retry-After"];
 
 /// What a script must be able to send. By name: a wildcard never covers `Authorization`.
 const SENDABLE: [&str; 2] = ["Authorization", "DPoP"];
@@ -234,7 +234,10 @@ mod tests {
         let (mut other, mut none) = (headers.clone(), headers.clone());
         mark(&mut headers, &cors(&[APP]), Some(&HeaderValue::from_static(APP)));
         assert_eq!(shown(&headers, "access-control-allow-origin"), APP);
-        assert_eq!(shown(&headers, "access-control-expose-headers"), "ETag, dpop-nonce, X-Total, WWW-Authenticate");
+        assert_eq!(
+            shown(&headers, "access-control-expose-headers"),
+            "ETag, dpop-nonce, X-Total, WWW-Authenticate, Retry-After"
+        );
         assert_eq!(shown(&headers, "vary"), "Accept | Origin");
         assert_eq!(headers.keys().filter(|name| name.as_str().starts_with("access-control-")).count(), 2);
         mark(&mut other, &cors(&[APP]), Some(&HeaderValue::from_static("https://app.example.com.evil.example")));
@@ -263,7 +266,7 @@ mod tests {
         assert_eq!(shown(&silent, "access-control-expose-headers"), "ETag");
         let mut speaks = fields(&[("access-control-allow-origin", APP), ("access-control-expose-headers", "ETag")]);
         expose(&mut speaks);
-        assert_eq!(shown(&speaks, "access-control-expose-headers"), "ETag, DPoP-Nonce, WWW-Authenticate");
+        assert_eq!(shown(&speaks, "access-control-expose-headers"), "ETag, DPoP-Nonce, WWW-Authenticate, Retry-After");
         assert_eq!(shown(&speaks, "access-control-allow-origin"), APP);
     }
 

@@ -104,8 +104,45 @@ impl Introspected {
         if claims.get("active") != Some(&serde_json::Value::Bool(true)) {
             return Ok(Self::Inactive);
         }
+        let kind = Kind::of(&claims);
+        // Active as something else: as an access token it is not.
+        if kind == Kind::Other {
+            return Ok(Self::Inactive);
+        }
+        let names_key = claims.get("cnf").is_some_and(|cnf| cnf.get("jkt").is_some());
+        if kind == Kind::Dpop && !names_key {
+            return Err("cnf.jkt beside token_type DPoP (RFC 9449 §6.2)".into());
+        }
         let token = AccessToken::of_claims(claims, hash, Ground::Introspection, rules);
         token.map(|token| Self::Active(Box::new(token))).map_err(|refusal| BadAnswer::of(&refusal))
+    }
+}
+
+/// What an active token is, as far as the issuer says. It is asked about refresh tokens as well (RFC 7662 §2.1), and what
+/// it is told that the token is may be ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Access,
+    Dpop,
+    Other,
+}
+
+impl Kind {
+    fn of(claims: &Json) -> Self {
+        let is_one_of = |value: &serde_json::Value, words: &[&str]| {
+            value.as_str().is_some_and(|text| words.iter().any(|word| text.eq_ignore_ascii_case(word)))
+        };
+        let given = |name: &str| claims.get(name).filter(|value| !value.is_null());
+        // Members of Hydra, Cognito and others.
+        let uses = ["token_use", "token_usage"].into_iter().filter_map(given);
+        if uses.into_iter().any(|value| !is_one_of(value, &["access_token", "access"])) {
+            return Self::Other;
+        }
+        match given("token_type") {
+            Some(value) if is_one_of(value, &["dpop"]) => Self::Dpop,
+            Some(value) if !is_one_of(value, &["bearer", "access_token"]) => Self::Other,
+            Some(_) | None => Self::Access,
+        }
     }
 }
 

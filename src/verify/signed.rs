@@ -7,6 +7,8 @@ use super::json::Json;
 use super::jwk::{Keyset, PublicKey, Thumbprint};
 use super::jws::{self, Compact};
 use crate::refusal::{Reason, Refusal};
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine as _, alphabet};
 
 /// Keys of one `kid` that are tried; more would let an issuer's mistake burn our time.
 const MAX_CANDIDATES: usize = 8;
@@ -93,13 +95,26 @@ impl<'a> SignedJwt<'a> {
     }
 }
 
+/// As careless readers decode.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
 /// Whether a token is one that only its issuer can read: anything but a compact JWS. What begins with a JOSE header and
-/// a dot is meant to be a JWS, however broken the rest is; with five segments it is a JWE, of which nobody here has the
-/// key.
+/// a dot is meant to be a JWS, however broken the rest is; with five segments and `enc` (RFC 7516 §4.1.2) it is a JWE, of
+/// which nobody here has the key.
 pub fn is_opaque(token: &str) -> bool {
     let Some((header, rest)) = token.split_once('.') else { return true };
-    let is_jose = base64url::decode(header).is_some_and(|header| header.trim_ascii_start().starts_with(b"{"));
-    !is_jose || rest.bytes().filter(|byte| *byte == b'.').count() == 3
+    // The first characters tell, also of a header that a lenient reader would read and we would not.
+    let beginning = header.get(..8).unwrap_or(header.trim_end_matches('='));
+    if !LENIENT.decode(beginning).is_ok_and(|bytes| bytes.trim_ascii_start().starts_with(b"{")) {
+        return true;
+    }
+    let is_encrypted = || Json::object(&base64url::decode(header)?)?.get("enc").map(drop);
+    rest.bytes().filter(|byte| *byte == b'.').count() == 3 && is_encrypted().is_some()
 }
 
 /// RFC 7515 §4.1.9: `application/` may be left out; media types compare without case.
@@ -133,7 +148,9 @@ mod tests {
             assert!(!is_opaque(&format!("{header}.{broken}")), "{broken}");
         }
         let published = "Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU";
-        let encrypted = format!("{header}.a.b.c.d");
+        let encrypted = base64url::encode(br#"{"alg":"dir","enc":"A256GCM"}"#) + ".a.b.c.d";
+        // Five segments make no JWE of a header that a lenient reader takes for a signature's; nor do stray bits.
+        assert!(!is_opaque(&format!("{header}.a.b.c.d")) && !is_opaque(&format!("{header}=.a.b")));
         for opaque in ["", "x", "2YotnFZFEjr1zCsicMWpAA", "a.b.c", published, &encrypted, &segments("[1]"), &header] {
             assert!(is_opaque(opaque), "{opaque}");
         }

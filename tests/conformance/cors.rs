@@ -12,7 +12,7 @@ use crate::support::shot::Shot;
 use crate::support::wire::{Answer, Http, Message};
 use crate::support::{APP, HOST, NONCE_LIFE, NONCE_SECRET, NOW, Plan, World, public_route};
 
-const NEEDED: &str = "DPoP-Nonce, WWW-Authenticate";
+const NEEDED: &str = "DPoP-Nonce, WWW-Authenticate, Retry-After";
 
 fn nonces() -> Plan {
     Plan { proofs: Plan::nonces().proofs, ..Plan::cors() }
@@ -168,7 +168,10 @@ async fn pos_45_a_script_can_read_what_the_api_answers() {
     for http in [Http::One, Http::Two] {
         let answer = world.passes_over(http, &from(world.good(), APP)).await;
         assert_eq!(answer.all("access-control-allow-origin"), [APP]);
-        assert_eq!(answer.all("access-control-expose-headers"), ["ETag, dpop-nonce, X-Total, WWW-Authenticate"]);
+        assert_eq!(
+            answer.all("access-control-expose-headers"),
+            ["ETag, dpop-nonce, X-Total, WWW-Authenticate, Retry-After"]
+        );
         assert_eq!(answer.all("vary"), ["Accept", "Origin"]);
         assert_eq!(said(&answer).len(), 2, "{answer:?}");
         // The API may want to know where a script is from.

@@ -1,6 +1,9 @@
 //! A decision endpoint: trusted proxies ask, and forward themselves what is allowed.
 
+use std::time::Duration;
+
 use http::HeaderName;
+use keybound::limits::{Per, Rate, RouteLimits};
 use keybound::refusal::Reason;
 use keybound::request::{Front, OriginalRequest};
 use keybound::routes::{Forwarding, Policy, Route};
@@ -114,6 +117,8 @@ async fn what_is_refused_is_refused_with_the_same_words() {
             let answer = Question { shot: shot.clone(), ..good.clone() }.ask(Http::One).await;
             assert_eq!(answer.status, 401, "{asks:?} {answer:?}");
             assert_eq!(world.refusals("api", reason), before + 1, "{asks:?} {}", reason.slug());
+            // What clients are told elsewhere would lead to the proxy here.
+            let shot = shot.with(|shot| shot.resource_metadata = None);
             crate::support::shape::assert_refusal(&answer, reason, &shot);
             for name in ["authorization", "x-auth-subject"] {
                 assert_eq!(answer.header(name), None);
@@ -148,6 +153,33 @@ async fn neg_134_a_proxy_may_ask_twice_about_one_request_and_nobody_else_may() {
         world.set_clock(world.now() + 11);
         assert_eq!(first.ask(Http::One).await.status, 401, "nobody asks that late");
     }
+}
+
+/// Asking again is no other request of the caller's.
+#[tokio::test]
+async fn the_second_question_takes_nothing_of_the_limits() {
+    let asks = OriginalRequest::XOriginal;
+    let rate = Rate::new(1, Duration::from_secs(1), 1);
+    let limits = Some(RouteLimits { per: Per::Thumbprint, rate: Some(rate), concurrent: None });
+    let plan = plan(asks);
+    let world = Plan { policy: Policy { limits, ..plan.policy }, ..plan }.start().await;
+    let good = question(&world, asks);
+    let first = Question { shot: good.shot.clone().frozen(), ..good.clone() };
+    assert_eq!((first.ask(Http::One).await.status, first.ask(Http::One).await.status), (200, 200));
+    let other = Question { id: Some("fedcba9876543210"), ..good };
+    assert_eq!((other.ask(Http::One).await.status, world.refusals("api", Reason::LimitRate)), (429, 1));
+}
+
+/// The proxy would forward a request for them; a challenge must not lead to a place where nobody answers.
+#[tokio::test]
+async fn challenges_do_not_lead_to_metadata() {
+    let asks = OriginalRequest::Request;
+    let world = world(asks).await;
+    let answer = Question { shot: world.good().no_proof(), ..question(&world, asks) }.ask(Http::One).await;
+    assert!(!answer.header("www-authenticate").unwrap().contains("resource_metadata"), "{answer:?}");
+    let document = world.good().no_proof().authorization(&[]).target_only("/.well-known/oauth-protected-resource");
+    let answer = Question { shot: document, ..question(&world, asks) }.ask(Http::One).await;
+    assert_eq!(answer.status, 401, "a request like every other");
 }
 
 #[tokio::test]

@@ -174,13 +174,39 @@ async fn pos_33_an_opaque_token_bound_to_a_key_or_a_certificate() {
 #[tokio::test]
 async fn pos_34_and_neg_202_whatever_token_type_says() {
     let scene = Scene::start().await;
-    for kind in [Value::Null, json!("DPoP"), json!("dpop"), json!("Bearer"), json!("N_A"), json!(1)] {
+    for kind in [Value::Null, json!("DPoP"), json!("dpop"), json!("Bearer"), json!("access_token")] {
         scene.says(scene.active_but("token_type", kind));
         let good = scene.good();
         scene.world.passes(&good).await;
         scene.world.refuses(Reason::DpopTokenAsBearer, &good.clone().scheme("Bearer").no_proof()).await;
         scene.world.refuses(Reason::ProofMissing, &good.no_proof()).await;
     }
+}
+
+/// An issuer is asked about whatever a client presents, and may know refresh tokens, too.
+#[tokio::test]
+async fn what_is_active_as_something_else_is_no_access_token() {
+    let scene = Scene::start().await;
+    for (member, kind) in [
+        ("token_type", json!("refresh_token")),
+        ("token_type", json!("N_A")),
+        ("token_type", json!(1)),
+        ("token_use", json!("refresh_token")),
+        ("token_usage", json!("id_token")),
+    ] {
+        scene.refuses(Reason::TokenInactive, scene.active_but(member, kind)).await;
+    }
+    for kind in ["access_token", "access"] {
+        scene.says(scene.active_but("token_use", json!(kind)));
+        scene.world.passes_over(Http::One, &scene.good()).await;
+    }
+    // The issuer calls it bound and does not say to what: as a bearer token it would pass where those may.
+    let mut answer = scene.active_but("token_type", json!("DPoP"));
+    answer.as_object_mut().unwrap().remove("cnf");
+    scene.says(answer);
+    let bare = scene.good().scheme("Bearer").no_proof();
+    assert_eq!(bare.send(Http::One).await.status, 503);
+    assert_eq!(scene.world.refusals("api", Reason::IntrospectionUnavailable), 1);
 }
 
 #[tokio::test]

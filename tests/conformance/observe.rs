@@ -1,6 +1,9 @@
 //! A route that observes: everything is checked, what would be refused passes as it came, and nothing is believed.
 
+use std::time::Duration;
+
 use http::HeaderName;
+use keybound::limits::{Per, Rate, RouteLimits};
 use keybound::refusal::Reason;
 use keybound::routes::{Forwarding, Policy};
 use keybound::verify::Accepted;
@@ -93,6 +96,25 @@ async fn what_could_be_read_in_two_ways_is_refused_all_the_same() {
         world.refused("none", reason, 1).await;
         assert_eq!(world.upstream.count(), 0);
     }
+}
+
+/// Whoever repeats a captured proof takes nothing of what its owner may ask.
+#[tokio::test]
+async fn a_replayed_proof_takes_nothing_of_its_owners_limits() {
+    let rate = Rate::new(1, Duration::from_secs(1), 3);
+    let limits = Some(RouteLimits { per: Per::Thumbprint, rate: Some(rate), concurrent: None });
+    let accepted = Accepted { dpop: true, mtls: false, unbound: false };
+    let policy = Policy { accepted, limits, ..Policy::default() };
+    let world = Plan { observe: true, policy, ..Plan::default() }.start().await;
+    let captured = world.good().frozen();
+    for _ in 0..6 {
+        assert_eq!(captured.send(Http::One).await.status, 200);
+    }
+    assert_eq!(observed(&world, Reason::ProofReplayed), 5);
+    for _ in 0..2 {
+        world.good().send(Http::One).await;
+    }
+    assert_eq!((observed(&world, Reason::LimitRate), world.spent()), (0, 3));
 }
 
 /// Enforcing costs such a client one retry; without a nonce it could never show that it would pass.

@@ -85,7 +85,9 @@ fn unbound(written: &written::Access, reading: &mut Reading<'_>) -> bool {
 }
 
 fn bindings(field: &Field<Vec<Field<BindingKind>>>, gateway: &Gateway<'_>, reading: &mut Reading<'_>) -> Accepted {
-    let Some(items) = field.value() else { return Accepted::default() };
+    // What nobody can show here is neither accepted nor offered.
+    let possible = |accepted: Accepted| Accepted { mtls: accepted.mtls && gateway.asks_for_certificates, ..accepted };
+    let Some(items) = field.value() else { return possible(Accepted::default()) };
     let has = |kind| items.iter().any(|item| item.value() == Some(&kind));
     let accepted = Accepted { dpop: has(BindingKind::Dpop), mtls: has(BindingKind::Mtls), unbound: false };
     if items.is_empty() {
@@ -101,7 +103,7 @@ fn bindings(field: &Field<Vec<Field<BindingKind>>>, gateway: &Gateway<'_>, readi
             .error(field.place, &field.path, message, "only `mtls`")
             .help("set `client_certificates: { mode: request }` in a listener's `tls`");
     }
-    accepted
+    possible(accepted)
 }
 
 fn known_issuer(item: &Field<String>, known: &[&str], reading: &mut Reading<'_>) {

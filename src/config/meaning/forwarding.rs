@@ -13,6 +13,8 @@ use crate::routes::{AuthorizationForward, Forwarding};
 /// Fields that the gateway or the connection speaks for; nobody else may.
 const RESERVED: &[&str] = &[
     "authorization",
+    "client-cert",
+    "client-cert-chain",
     "connection",
     "content-length",
     "dpop",

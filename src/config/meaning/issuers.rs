@@ -86,8 +86,9 @@ fn token_type(text: &str) -> Result<String, &'static str> {
         return Err("a media type such as `at+jwt`");
     }
     // A proof must never pass for a token (RFC 8725 §3.12).
-    if text.rsplit('/').next().is_some_and(|name| name.eq_ignore_ascii_case("dpop+jwt")) {
-        return Err("the type of an access token, not that of a proof");
+    let name = text.rsplit('/').next().unwrap_or_default();
+    if ["dpop+jwt", "token-introspection+jwt", "identity+jwt"].iter().any(|other| name.eq_ignore_ascii_case(other)) {
+        return Err("the type of an access token, not that of a proof, an answer about a token or an identity");
     }
     Ok(text.to_owned())
 }

@@ -89,7 +89,10 @@ fn the_valid_case_is_valid_and_has_the_documented_defaults() {
     assert_eq!(settings.issuers[0].rules.token_types, ["at+jwt"]);
     assert_eq!((settings.routes[0].name.as_str(), settings.upstreams[0].name.as_str()), ("/", "http://127.0.0.1:8080"));
     let Access::Enforce(policy) = &settings.routes[0].access else { panic!("public") };
-    assert!(policy.accepted.dpop && policy.accepted.mtls && !policy.accepted.unbound);
+    assert!(
+        policy.accepted.dpop && !policy.accepted.mtls && !policy.accepted.unbound,
+        "nobody is asked for certificates"
+    );
     assert_eq!(settings.routes[0].forward.authorization, AuthorizationForward::Bearer);
 }
 

@@ -141,7 +141,11 @@ fn assert_cors(answer: &Answer, shot: &Shot, context: &str) {
         return;
     }
     assert_eq!(answer.all("access-control-allow-origin"), [APP], "SHP-06: {context}");
-    assert_eq!(answer.all("access-control-expose-headers"), ["DPoP-Nonce, WWW-Authenticate"], "SHP-06: {context}");
+    assert_eq!(
+        answer.all("access-control-expose-headers"),
+        ["DPoP-Nonce, WWW-Authenticate, Retry-After"],
+        "SHP-06: {context}"
+    );
     assert_eq!(said.len(), 2, "SHP-06: {context}");
     assert_eq!(answer.all("vary"), ["Origin"], "SHP-06: {context}");
 }
