@@ -133,6 +133,8 @@ impl Server {
         let issuers = Arc::clone(self.gateway.issuers());
         self.background.push(tokio::spawn(async move { issuers.run().await }));
         let gateway = Arc::clone(&self.gateway);
+        self.background.push(tokio::spawn(async move { gateway.watch_upstreams().await }));
+        let gateway = Arc::clone(&self.gateway);
         self.background.push(tokio::spawn(async move {
             let mut tick = tokio::time::interval(TIDY_EVERY);
             loop {

@@ -54,7 +54,7 @@ fn summary(settings: &Settings) -> String {
     let _ = writeln!(text, "  replay    {}", remembered(settings));
     for route in &settings.routes {
         let upstream = route.upstream.and_then(|index| settings.upstreams.get(index));
-        let to = upstream.map_or_else(|| "a verdict".to_owned(), |to| format!("{}://{}", to.scheme, to.authority));
+        let to = upstream.map_or_else(|| "a verdict".to_owned(), |to| to.urls().collect::<Vec<_>>().join(", "));
         let mut told = scripts(route);
         if let Some(limits) = route.access.policy().and_then(|policy| policy.limits) {
             let _ = write!(told, "; {limits}");

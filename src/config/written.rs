@@ -1,15 +1,17 @@
 //! The configuration as written: which names a file may hold and what type of value each one takes.
 //! What the values mean, and what they are when left out, is decided in `meaning`.
 
+mod forms;
 mod words;
 
 use std::time::Duration;
 
-use super::document::{Node, Value};
+use super::document::Node;
 use super::reading::{Field, Member, Members, Nullable, Reading, Written};
 use super::report::Place;
 use super::values::{Named, Size};
 
+pub use forms::{CertificateHeader, Files, Trust};
 pub use words::*;
 
 /// Structures that read themselves from a mapping. As a field's type, one that is left out is an empty one.
@@ -202,7 +204,16 @@ written! {
         http2: Field<bool>,
         connect_timeout: Field<Duration>,
         response_timeout: Field<Duration>,
-        health_check: Nullable<Node>,
+        health_check: Nullable<HealthCheck>,
+    }
+
+    /// How an endpoint is asked whether it is well.
+    HealthCheck {
+        path: Field<String>,
+        interval: Field<Duration>,
+        timeout: Field<Duration>,
+        healthy_after: Field<u64>,
+        unhealthy_after: Field<u64>,
     }
 
     /// How an upstream is recognized, and the gateway by it.
@@ -320,58 +331,6 @@ written! {
     Log {
         format: Field<LogFormat>,
         level: Field<LogLevel>,
-    }
-}
-
-/// Which client certificates pass the handshake.
-#[derive(Debug)]
-pub enum Trust {
-    Any,
-    Authorities(Authorities),
-}
-
-impl Written for Trust {
-    fn read(node: &Node, path: &str, reading: &mut Reading<'_>) -> Option<Self> {
-        match &node.value {
-            Value::Map(_) => Written::read(node, path, reading).map(Self::Authorities),
-            Value::Text(_) => AnyCertificate::read(node, path, reading).map(|AnyCertificate::Any| Self::Any),
-            _ => reading.mismatch(node, path, "`any` or a mapping with `ca_file`"),
-        }
-    }
-}
-
-/// Which field of a proxy holds the client's certificate.
-#[derive(Debug)]
-pub enum CertificateHeader {
-    Known(CertificateName),
-    Named(CertificateField),
-}
-
-impl Written for CertificateHeader {
-    fn read(node: &Node, path: &str, reading: &mut Reading<'_>) -> Option<Self> {
-        match &node.value {
-            Value::Map(_) => Written::read(node, path, reading).map(Self::Named),
-            Value::Text(_) => CertificateName::read(node, path, reading).map(Self::Known),
-            _ => reading.mismatch(
-                node,
-                path,
-                "`client-cert`, `x-forwarded-client-cert` or a mapping with `name` and `encoding`",
-            ),
-        }
-    }
-}
-
-/// One file, or several in an order that matters.
-#[derive(Debug)]
-pub struct Files(pub Vec<Field<String>>);
-
-impl Written for Files {
-    fn read(node: &Node, path: &str, reading: &mut Reading<'_>) -> Option<Self> {
-        match &node.value {
-            Value::List(_) => Written::read(node, path, reading).map(Self),
-            Value::Text(_) => Some(Self(vec![Field::of(node, path.to_owned(), reading)])),
-            _ => reading.mismatch(node, path, "a file, or a list of files"),
-        }
     }
 }
 

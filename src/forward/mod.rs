@@ -5,8 +5,13 @@
 //! the client wrote itself.
 
 mod body;
+mod check;
+mod dial;
 mod egress;
+mod endpoints;
+mod health;
 mod pool;
+mod random;
 mod reserved;
 mod response;
 mod settings;
@@ -25,8 +30,8 @@ use crate::refusal::{Reason, Refusal};
 pub use body::RequestBody;
 pub use reserved::OwnFields;
 pub use response::ResponseBody;
-pub use settings::UpstreamSettings;
-pub use upstream::{Upstream, UpstreamError};
+pub use settings::{HealthCheck, UpstreamSettings, UpstreamTls};
+pub use upstream::{EndpointStatus, Upstream, UpstreamError, host_name};
 
 /// Sends authorized requests to their upstreams.
 pub struct Forwarder {
@@ -60,6 +65,22 @@ impl Forwarder {
     /// Closes upstream connections that nobody has used for a while. About once a second, off the requests' way.
     pub fn tidy(&self) {
         self.upstreams.iter().for_each(Upstream::tidy);
+    }
+
+    /// Keeps an eye on the upstreams: looks up their names and checks their health. Never ends where there is something
+    /// to do; off the requests' way.
+    pub async fn watch(&self) {
+        futures_util::future::join_all(self.upstreams.iter().map(Upstream::watch)).await;
+    }
+
+    /// How the endpoints of all upstreams do, where that can change, upstream by upstream.
+    pub fn status(&self) -> impl Iterator<Item = EndpointStatus> {
+        self.upstreams.iter().flat_map(Upstream::status)
+    }
+
+    /// What is wrong with upstreams, in words.
+    pub fn troubles(&self) -> impl Iterator<Item = String> {
+        self.upstreams.iter().filter_map(Upstream::trouble)
     }
 
     /// The upstream of that index.

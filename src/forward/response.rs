@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::pool::Lease;
+use super::pool::{Lease, Turn};
 use crate::limits::Place;
 
 /// Streams a response. Its connection serves other requests again as soon as the last byte was read.
@@ -27,8 +27,8 @@ impl ResponseBody {
     }
 
     /// A body whose connection now belongs to another protocol.
-    pub(super) fn keep_connection(&mut self) {
-        self.lease = None;
+    pub(super) fn keep_connection(&mut self) -> Option<Turn> {
+        self.lease.take().map(Lease::leave)
     }
 
     /// Keeps what the request took of its caller's limits until this body is through.

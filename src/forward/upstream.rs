@@ -1,13 +1,20 @@
-//! One upstream: a pool of kept connections and two deadlines.
+//! One upstream: its endpoints, how they are recognized, and two deadlines.
 
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use http::uri::{PathAndQuery, Scheme, Uri};
+use futures_util::future::{BoxFuture, join_all};
+use http::uri::{Authority, Scheme};
 use http::{Request, Response};
+use rustls::pki_types::ServerName;
+use tokio_rustls::TlsConnector;
 
 use super::body::{BodyError, Progress, RequestBody};
+use super::check;
+use super::dial::{Dialer, Tls};
+use super::endpoints::{Endpoint, Endpoints};
+use super::health::Health;
 use super::pool::{Pool, SendError};
 use super::response::ResponseBody;
 use super::settings::UpstreamSettings;
@@ -17,7 +24,18 @@ use crate::refusal::{Reason, Refusal};
 /// An API behind the gateway.
 pub struct Upstream {
     settings: UpstreamSettings,
-    pool: Arc<Pool>,
+    endpoints: Endpoints,
+}
+
+/// How one endpoint does, for people and metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointStatus {
+    /// The upstream's name.
+    pub upstream: String,
+    /// Its URL, as it was configured.
+    pub endpoint: String,
+    /// Whether it gets requests while others could have them.
+    pub used: bool,
 }
 
 /// An upstream that cannot be set up.
@@ -29,9 +47,9 @@ pub enum UpstreamError {
         /// The upstream's name.
         upstream: String,
     },
-    /// Scheme and authority make no URL.
-    #[error("upstream {upstream}: its address is no URL")]
-    Origin {
+    /// No certificate can name the endpoint's host.
+    #[error("upstream {upstream}: its host is no name that a certificate can hold")]
+    Name {
         /// The upstream's name.
         upstream: String,
     },
@@ -46,18 +64,22 @@ pub enum UpstreamError {
 }
 
 impl Upstream {
-    /// Sets up a pool. Connects to nothing yet.
+    /// Sets up pools. Connects to nothing yet.
     ///
     /// # Errors
     /// [`UpstreamError`], for `https` upstreams only.
     pub fn new(settings: UpstreamSettings) -> Result<Self, UpstreamError> {
-        let connector = fetch::connector(tls(&settings)?, settings.connect_timeout);
-        let mut origin = Uri::default().into_parts();
-        origin.scheme = Some(settings.scheme.clone());
-        origin.authority = Some(settings.authority.clone());
-        origin.path_and_query = Some(PathAndQuery::from_static("/"));
-        let origin = Uri::from_parts(origin).map_err(|_| UpstreamError::Origin { upstream: settings.name.clone() })?;
-        Ok(Self { settings, pool: Arc::new(Pool::new(origin, connector)) })
+        let connector = if settings.scheme == Scheme::HTTPS { Some(connector(&settings)?) } else { None };
+        let mut all = Vec::with_capacity(settings.endpoints.len());
+        for (authority, url) in settings.endpoints.iter().zip(settings.urls()) {
+            let tls = connector.as_ref().map(|connector| tls(&settings, authority, connector)).transpose()?;
+            let dialer = Dialer::new(authority, tls, settings.connect_timeout);
+            all.push(Endpoint { url, pool: Arc::new(Pool::new(dialer)) });
+        }
+        let (healthy_after, unhealthy_after) =
+            settings.health_check.as_ref().map_or((1, 1), |check| (check.healthy_after, check.unhealthy_after));
+        let health = Health::new(all.len(), healthy_after, unhealthy_after);
+        Ok(Self { endpoints: Endpoints::new(settings.name.clone(), all, health), settings })
     }
 
     /// What it was told.
@@ -65,9 +87,43 @@ impl Upstream {
         &self.settings
     }
 
-    /// Closes connections that nobody has used for a while.
+    /// Closes connections that nobody has used for a while, and lets endpoints back that were left out for a time.
     pub fn tidy(&self) {
-        self.pool.tidy();
+        self.endpoints.tidy();
+    }
+
+    /// Looks up names and checks endpoints, again and again. Never ends where there is something to do.
+    pub async fn watch(&self) {
+        let mut tasks: Vec<BoxFuture<'_, ()>> = Vec::new();
+        for (index, (endpoint, authority)) in self.endpoints.all().iter().zip(&self.settings.endpoints).enumerate() {
+            if endpoint.pool.dialer().has_name() {
+                tasks.push(Box::pin(check::look_up(&self.endpoints, &self.settings.name, index)));
+            }
+            if let Some(settings) = &self.settings.health_check {
+                tasks.push(Box::pin(check::check(&self.endpoints, index, authority, settings)));
+            }
+        }
+        join_all(tasks).await;
+    }
+
+    /// How its endpoints do, where that can change.
+    pub fn status(&self) -> impl Iterator<Item = EndpointStatus> {
+        let can_change = self.settings.health_check.is_some() || self.endpoints.all().len() > 1;
+        self.endpoints.all().iter().enumerate().filter(move |_| can_change).map(|(index, endpoint)| EndpointStatus {
+            upstream: self.settings.name.clone(),
+            endpoint: endpoint.url.clone(),
+            used: self.endpoints.is_used(index),
+        })
+    }
+
+    /// Whether none of its endpoints is well, in words.
+    pub fn trouble(&self) -> Option<String> {
+        let mut endpoints = self.status().peekable();
+        endpoints.peek()?;
+        let name = &self.settings.name;
+        endpoints
+            .all(|endpoint| !endpoint.used)
+            .then(|| format!("degraded: upstream {name}: no endpoint is healthy; requests try all of them"))
     }
 
     /// Sends a request and waits for the head of the response: at most `response_timeout` from the last moment at
@@ -78,7 +134,7 @@ impl Upstream {
         progress: &Arc<Progress>,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let timeout = self.settings.response_timeout;
-        let mut response = std::pin::pin!(self.pool.send(request));
+        let mut response = std::pin::pin!(self.endpoints.send(request));
         loop {
             let moved = progress.frames();
             match tokio::time::timeout(timeout, &mut response).await {
@@ -98,20 +154,37 @@ impl Upstream {
     }
 }
 
-fn tls(settings: &UpstreamSettings) -> Result<rustls::ClientConfig, UpstreamError> {
-    let https = settings.scheme == Scheme::HTTPS;
-    let roots = if https { fetch::system_roots() } else { rustls::RootCertStore::empty() };
-    if https && roots.is_empty() {
-        return Err(UpstreamError::NoTrustStore { upstream: settings.name.clone() });
+/// What all endpoints have in common.
+fn connector(settings: &UpstreamSettings) -> Result<TlsConnector, UpstreamError> {
+    let upstream = || settings.name.clone();
+    let roots = settings.tls.roots.clone().unwrap_or_else(|| Arc::new(fetch::system_roots()));
+    if roots.is_empty() {
+        return Err(UpstreamError::NoTrustStore { upstream: upstream() });
     }
-    fetch::tls_config(roots).map_err(|source| UpstreamError::Tls { upstream: settings.name.clone(), source })
+    let mut config = fetch::tls_config(roots).map_err(|source| UpstreamError::Tls { upstream: upstream(), source })?;
+    if let Some(certificate) = &settings.tls.certificate {
+        config.client_auth_cert_resolver = Arc::clone(certificate);
+    }
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+fn tls(settings: &UpstreamSettings, authority: &Authority, connector: &TlsConnector) -> Result<Tls, UpstreamError> {
+    let name = settings.tls.server_name.clone().or_else(|| host_name(authority));
+    let name = name.ok_or_else(|| UpstreamError::Name { upstream: settings.name.clone() })?;
+    Ok(Tls { connector: connector.clone(), name })
+}
+
+/// The host of an `https` endpoint as its certificate must have it; `None`: no certificate can.
+pub fn host_name(authority: &Authority) -> Option<ServerName<'static>> {
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    ServerName::try_from(host.to_owned()).ok()
 }
 
 /// Whose fault, as far as the error tells.
 fn refusal(error: &SendError) -> Refusal {
     let error = match error {
         SendError::Connect(error) => {
-            return Refusal::new(Reason::UpstreamUnreachable).expected("a connection").found(cause(&**error));
+            return Refusal::new(Reason::UpstreamUnreachable).expected("a connection").found(cause(error));
         }
         SendError::Exchange(error) => error,
     };

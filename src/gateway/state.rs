@@ -178,6 +178,11 @@ impl Gateway {
         self.forwarder.tidy();
     }
 
+    /// Looks up the names of upstreams and checks their health, which somebody must let it do.
+    pub async fn watch_upstreams(&self) {
+        self.forwarder.watch().await;
+    }
+
     /// The present moment, by the gateway's clock.
     pub fn now(&self) -> UnixTime {
         self.clock.now()
@@ -229,6 +234,7 @@ impl Gateway {
                 notes.push(format!("degraded: introspection at {}: {error}", status.issuer));
             }
         }
+        notes.extend(self.forwarder.troubles());
         if missing.is_empty() { Readiness::Ready(notes) } else { Readiness::NotReady(missing) }
     }
 
@@ -259,6 +265,7 @@ impl Gateway {
             token_hits,
             token_misses,
             introspection: self.tokens.introspectors().status().into_iter().map(reading).collect(),
+            upstreams: self.forwarder.status().map(|it| (it.upstream, it.endpoint, it.used)).collect(),
             jwks_ages: ages.filter_map(|status| Some((status.issuer, status.age?.as_secs_f64()))).collect(),
             certificate_expiries: Vec::new(),
         }

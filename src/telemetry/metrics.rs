@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub token_misses: u64,
     /// What issuers said of opaque tokens, those that are asked.
     pub introspection: Vec<IntrospectionReading>,
+    /// Upstream, endpoint and whether it gets requests.
+    pub upstreams: Vec<(String, String, bool)>,
     /// Issuer and age of its keys in seconds.
     pub jwks_ages: Vec<(String, f64)>,
     /// Listener and seconds until its first certificate expires.
@@ -81,6 +83,7 @@ pub struct Metrics {
     token_hits: IntCounter,
     token_misses: IntCounter,
     introspection: Introspection,
+    upstream_healthy: GaugeVec,
     jwks_refreshes: IntCounterVec,
     jwks_age: GaugeVec,
     certificate_expiry: GaugeVec,
@@ -170,6 +173,12 @@ impl Metrics {
             token_hits: counter(r, "token_cache_hits_total", "Access tokens whose signature was remembered.")?,
             token_misses: counter(r, "token_cache_misses_total", "Access tokens whose signature was not remembered.")?,
             introspection: Introspection::new(r)?,
+            upstream_healthy: gauges(
+                r,
+                "upstream_healthy",
+                "Whether an endpoint gets requests: its health checks and connections do not fail.",
+                &["upstream", "endpoint"],
+            )?,
             jwks_refreshes: counters(
                 r,
                 "jwks_refreshes_total",
@@ -296,6 +305,10 @@ impl Metrics {
             counter.inc_by(total.saturating_sub(counter.get()));
         }
         self.introspection.read_off(&snapshot.introspection);
+        for (upstream, endpoint, healthy) in &snapshot.upstreams {
+            let value = if *healthy { 1.0 } else { 0.0 };
+            self.upstream_healthy.with_label_values(&[upstream.as_str(), endpoint.as_str()]).set(value);
+        }
         for (issuer, age) in &snapshot.jwks_ages {
             self.jwks_age.with_label_values(&[issuer.as_str()]).set(*age);
         }

@@ -29,3 +29,4 @@ mod proxying;
 mod replay;
 mod support;
 mod target;
+mod upstreams;

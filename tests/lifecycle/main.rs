@@ -28,6 +28,7 @@ mod start_stop;
 #[path = "../conformance/support/mod.rs"]
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod support;
+mod upstreams;
 #[path = "../shared/waiting.rs"]
 mod waiting;
 

@@ -211,14 +211,14 @@ fn settings(certificate: ServerCertificate, issuer: &Issuer, api: SocketAddr) ->
         introspection: Vec::new(),
         proofs: ProofRules::default(),
         replay: ReplaySettings::default(),
-        upstreams: vec![UpstreamSettings {
-            name: "orders".to_owned(),
-            scheme: http::uri::Scheme::HTTP,
-            authority: http::uri::Authority::try_from(api.to_string())
-                .unwrap_or_else(|_| http::uri::Authority::from_static("localhost")),
-            connect_timeout: UpstreamSettings::CONNECT_TIMEOUT,
-            response_timeout: UpstreamSettings::RESPONSE_TIMEOUT,
-        }],
+        upstreams: vec![UpstreamSettings::new(
+            "orders",
+            http::uri::Scheme::HTTP,
+            vec![
+                http::uri::Authority::try_from(api.to_string())
+                    .unwrap_or_else(|_| http::uri::Authority::from_static("localhost")),
+            ],
+        )],
         routes: vec![Route {
             name: "orders".to_owned(),
             matches: Match::default(),

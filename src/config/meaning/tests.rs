@@ -12,6 +12,7 @@ mod identity;
 mod introspection;
 mod limits;
 mod replicas;
+mod upstreams;
 
 const VALID: &str = "\
 listeners:
@@ -101,14 +102,7 @@ fn what_is_not_supported_yet_is_refused_and_its_default_is_not() {
     let top = |field: &'static str, yaml: &'static str| ("top", yaml, field, "not supported yet");
     refused(&[
         top("telemetry.otlp_endpoint", "telemetry: { otlp_endpoint: http://127.0.0.1:4318 }"),
-        top("upstreams.a.endpoints[1]", "upstreams: { a: { endpoints: [http://127.0.0.1:1, http://127.0.0.1:2] } }"),
         top("upstreams.a.http2", "upstreams: { a: { endpoints: [http://127.0.0.1:1], http2: true } }"),
-        top(
-            "upstreams.a.health_check",
-            "upstreams: { a: { endpoints: [http://127.0.0.1:1], health_check: { path: / } } }",
-        ),
-        top("upstreams.a.tls.ca_file", "upstreams: { a: { endpoints: [https://x], tls: { ca_file: x } } }"),
-        top("upstreams.a.tls.server_name", "upstreams: { a: { endpoints: [https://x], tls: { server_name: x } } }"),
     ]);
     settings("route", "    cors: null\n    access: { mode: enforce }");
     settings(

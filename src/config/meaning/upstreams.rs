@@ -1,14 +1,21 @@
 //! Where requests go: named upstreams, and those that a route names by URL.
 
-use http::Uri;
-use http::uri::{Authority, Scheme};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::{is_host_and_port, timeout, values};
+use http::Uri;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use rustls::pki_types::ServerName;
+
+use super::listeners::report_file;
+use super::secrets::certificate_and_key;
+use super::{count, is_host_and_port, timeout, values, within};
+use crate::accept::tls::load_roots;
 use crate::config::reading::{Field, Reading};
 use crate::config::report::Place;
 use crate::config::values::{Name, Named, choices, closest};
-use crate::config::written::Upstream;
-use crate::forward::UpstreamSettings;
+use crate::config::written::{self, Upstream};
+use crate::forward::{self, HealthCheck, UpstreamSettings, UpstreamTls};
 
 /// The upstreams found so far.
 pub struct Upstreams {
@@ -55,13 +62,7 @@ impl Upstreams {
         if let Some(index) = self.entries.iter().position(|entry| entry.name == name) {
             return Some(index);
         }
-        let settings = UpstreamSettings {
-            name: name.clone(),
-            scheme,
-            authority,
-            connect_timeout: UpstreamSettings::CONNECT_TIMEOUT,
-            response_timeout: UpstreamSettings::RESPONSE_TIMEOUT,
-        };
+        let settings = UpstreamSettings::new(name.as_str(), scheme, vec![authority]);
         self.entries.push(Entry { name, settings: Some(settings), place: field.place, used: true });
         Some(self.entries.len() - 1)
     }
@@ -99,43 +100,95 @@ fn check_name(name: &Name, path: &str, reading: &mut Reading<'_>) {
 }
 
 fn one(name: &str, written: &Upstream, reading: &mut Reading<'_>) -> Option<UpstreamSettings> {
-    for field in [&written.tls.ca_file, &written.tls.certificate_file, &written.tls.key_file, &written.tls.server_name]
-    {
-        field.later(|_| false, reading);
-    }
     written.http2.later(|http2| !http2, reading);
-    written.health_check.later(|_| false, reading);
+    let health_check = written.health_check.value().and_then(|check| health_check(check, reading));
     let connect_timeout = timeout(&written.connect_timeout, reading);
     let response_timeout = timeout(&written.response_timeout, reading);
-    let endpoints = written.endpoints.required("for example `endpoints: [http://127.0.0.1:8080]`", reading)?;
-    match endpoints.as_slice() {
-        [] => {
-            let field = &written.endpoints;
-            reading.error(field.place, &field.path, "empty: requests have nowhere to go", "this list is empty");
-        }
-        [_, second, ..] => {
-            let message = "more than one endpoint is not supported yet";
-            reading.error(second.place, &second.path, message, "leave this one out");
-        }
-        [_] => {}
-    }
-    let mut first = None;
-    for (index, (field, _)) in values(&written.endpoints).enumerate() {
-        let endpoint = field.meaning(reading, |text| url(text));
-        if let Some((scheme, authority)) = &endpoint {
-            warn_of_plain_hop(field, scheme, authority, reading);
-        }
-        if index == 0 {
-            first = endpoint;
-        }
-    }
-    let (scheme, authority) = first?;
+    let endpoints = endpoints(written, reading);
+    let scheme = endpoints.as_ref().map(|(scheme, _)| scheme);
+    let tls = tls(&written.tls, scheme == Some(&Scheme::HTTP), reading);
+    let (scheme, endpoints) = endpoints?;
+    let defaults = UpstreamSettings::new(name, scheme, endpoints);
     Some(UpstreamSettings {
-        name: name.to_owned(),
-        scheme,
-        authority,
-        connect_timeout: connect_timeout.unwrap_or(UpstreamSettings::CONNECT_TIMEOUT),
-        response_timeout: response_timeout.unwrap_or(UpstreamSettings::RESPONSE_TIMEOUT),
+        tls,
+        connect_timeout: connect_timeout.unwrap_or(defaults.connect_timeout),
+        response_timeout: response_timeout.unwrap_or(defaults.response_timeout),
+        health_check,
+        ..defaults
+    })
+}
+
+/// Where it is: at least one place, all of them different, all of the same scheme.
+fn endpoints(written: &Upstream, reading: &mut Reading<'_>) -> Option<(Scheme, Vec<Authority>)> {
+    let field = &written.endpoints;
+    let count = field.required("for example `endpoints: [http://127.0.0.1:8080]`", reading)?.len();
+    if count == 0 {
+        reading.error(field.place, &field.path, "empty: requests have nowhere to go", "this list is empty");
+    }
+    if count > UpstreamSettings::MOST_ENDPOINTS {
+        let message = format!("expected at most {} endpoints, found {count}", UpstreamSettings::MOST_ENDPOINTS);
+        reading.error(field.place, &field.path, message, "too many");
+    }
+    let mut found: Vec<(&Field<String>, Scheme, Authority)> = Vec::new();
+    for (field, _) in values(&written.endpoints) {
+        let Some((scheme, authority)) = field.meaning(reading, |text| url(text)) else { continue };
+        warn_of_plain_hop(field, &scheme, &authority, reading);
+        let needs_name = scheme == Scheme::HTTPS && !written.tls.server_name.is_given();
+        if needs_name && forward::host_name(&authority).is_none() {
+            field.refuse("a host that a certificate can name", reading).help("or give `tls.server_name`");
+        }
+        if let Some((first, other, _)) = found.first()
+            && *other != scheme
+        {
+            let message = format!("expected `{other}://`, as the first endpoint has it, found `{scheme}://`");
+            reading.error(field.place, &field.path, message, "another scheme").also(first.place, "the first endpoint");
+        }
+        if let Some((same, ..)) = found.iter().find(|(_, known, other)| *known == scheme && *other == authority) {
+            let message = format!("`{scheme}://{authority}` is configured twice");
+            reading.error(field.place, &field.path, message, "given again here").also(same.place, "first here");
+        }
+        found.push((field, scheme, authority));
+    }
+    let scheme = found.first().map(|(_, scheme, _)| scheme.clone())?;
+    Some((scheme, found.into_iter().map(|(_, _, authority)| authority).collect()))
+}
+
+fn tls(written: &written::UpstreamTls, plain: bool, reading: &mut Reading<'_>) -> UpstreamTls {
+    let own = [&written.ca_file, &written.certificate_file, &written.key_file, &written.server_name];
+    if let Some(field) = own.into_iter().find(|field| field.is_given() && plain) {
+        let message = "has no effect: the endpoints do not begin with `https://`";
+        reading.error(field.place, &field.path, message, "there is no TLS");
+        return UpstreamTls::default();
+    }
+    let roots = written.ca_file.value().map(|file| reading.path(file)).and_then(|file| {
+        let loaded = load_roots(&file);
+        loaded.map_err(|error| report_file(&written.ca_file, &error.path, &error.problem, reading)).ok()
+    });
+    let certificate = certificate_and_key(&written.certificate_file, &written.key_file, reading);
+    let server_name = written.server_name.meaning(reading, |text| {
+        ServerName::try_from(text.clone()).map_err(|_| "a host name or an IP address, as the certificate has it")
+    });
+    UpstreamTls { roots: roots.map(Arc::new), certificate: certificate.map(|own| own.for_client()), server_name }
+}
+
+fn health_check(written: &written::HealthCheck, reading: &mut Reading<'_>) -> Option<HealthCheck> {
+    written.path.required("what endpoints answer when they are well, for example `path: /healthz`", reading);
+    let path = written.path.meaning(reading, |text| {
+        let expected = "a path such as `/healthz`";
+        let path: PathAndQuery = text.parse().map_err(|_| expected)?;
+        if text.starts_with('/') && !text.contains('#') { Ok(path) } else { Err(expected) }
+    });
+    let interval = within(&written.interval, Duration::from_millis(100), Duration::from_hours(1), reading);
+    let timeout = within(&written.timeout, Duration::from_millis(1), Duration::from_mins(1), reading);
+    let mut in_a_row = |field| count(field, 1, 1000, reading).and_then(|number| u32::try_from(number).ok());
+    let (healthy_after, unhealthy_after) = (in_a_row(&written.healthy_after), in_a_row(&written.unhealthy_after));
+    let defaults = HealthCheck::new(path?);
+    Some(HealthCheck {
+        interval: interval.unwrap_or(defaults.interval),
+        timeout: timeout.unwrap_or(defaults.timeout),
+        healthy_after: healthy_after.unwrap_or(defaults.healthy_after),
+        unhealthy_after: unhealthy_after.unwrap_or(defaults.unhealthy_after),
+        ..defaults
     })
 }
 

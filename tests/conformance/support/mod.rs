@@ -82,6 +82,8 @@ pub struct Plan {
     pub introspection: Vec<IntrospectionSettings>,
     /// Where the recorder is said to be; `None`: where it is.
     pub upstream: Option<std::net::SocketAddr>,
+    /// Instead of the recorder.
+    pub upstreams: Option<UpstreamSettings>,
     pub response_timeout: Duration,
     /// When the gateway starts, in seconds since the epoch.
     pub started: i64,
@@ -115,6 +117,7 @@ impl Default for Plan {
             more_issuers: Vec::new(),
             introspection: Vec::new(),
             upstream: None,
+            upstreams: None,
             response_timeout: UpstreamSettings::RESPONSE_TIMEOUT,
             started: NOW - 1000,
             wait: true,
@@ -426,11 +429,11 @@ pub fn settings(plan: Plan, upstream: std::net::SocketAddr, jwks_file: &std::pat
         proofs: plan.proofs,
         replay: plan.replay,
         upstreams: vec![UpstreamSettings {
-            name: "recorder".to_owned(),
-            scheme: http::uri::Scheme::HTTP,
-            authority: upstream.to_string().parse().unwrap(),
-            connect_timeout: UpstreamSettings::CONNECT_TIMEOUT,
             response_timeout: plan.response_timeout,
+            ..plan.upstreams.unwrap_or_else(|| {
+                let endpoint = upstream.to_string().parse().unwrap();
+                UpstreamSettings::new("recorder", http::uri::Scheme::HTTP, vec![endpoint])
+            })
         }],
         routes,
         limits: plan.limits,

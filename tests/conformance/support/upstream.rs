@@ -70,6 +70,11 @@ impl Upstream {
         self.seen.lock().unwrap().len()
     }
 
+    /// How many requests were for this target.
+    pub fn count_of(&self, target: &str) -> usize {
+        self.seen.lock().unwrap().iter().filter(|seen| seen.target == target).count()
+    }
+
     pub fn last(&self) -> Seen {
         self.seen.lock().unwrap().last().expect("the upstream saw a request").clone()
     }

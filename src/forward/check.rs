@@ -1,0 +1,87 @@
+//! Asks endpoints whether they are well, off the requests' way.
+
+use std::error::Error;
+
+use bytes::Bytes;
+use http::header::{HOST, USER_AGENT};
+use http::uri::Authority;
+use http::{HeaderValue, Request, StatusCode, Uri};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::dial::{BELIEVED, Dialer};
+use super::endpoints::{Endpoint, Endpoints};
+use super::settings::HealthCheck;
+use crate::keys::fetch::AGENT;
+
+/// Asks one endpoint again and again. Never ends.
+pub async fn check(endpoints: &Endpoints, index: usize, authority: &Authority, settings: &HealthCheck) {
+    let Some(Endpoint { url, pool }) = endpoints.all().get(index) else { return };
+    let mut tick = interval(settings.interval);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let asked = timeout(settings.timeout, ask(pool.dialer(), authority, settings)).await;
+        let well = match asked {
+            Ok(Ok(status)) if status.is_success() => true,
+            Ok(Ok(status)) => {
+                tracing::debug!(endpoint = %url, %status, "a health check failed");
+                false
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(endpoint = %url, error, "a health check failed");
+                false
+            }
+            Err(_) => {
+                tracing::debug!(endpoint = %url, error = "no answer in time", "a health check failed");
+                false
+            }
+        };
+        endpoints.checked(index, well);
+    }
+}
+
+/// One question, over a connection of its own: whether new ones can be had is a part of it.
+async fn ask(
+    dialer: &Dialer,
+    authority: &Authority,
+    settings: &HealthCheck,
+) -> Result<StatusCode, Box<dyn Error + Send + Sync>> {
+    let (stream, _) = dialer.dial().await?;
+    let (mut sender, connection) = http1::handshake(stream).await?;
+    let mut request = Request::new(Empty::<Bytes>::new());
+    *request.uri_mut() = Uri::from(settings.path.clone());
+    let headers = request.headers_mut();
+    headers.insert(HOST, HeaderValue::from_str(authority.as_str())?);
+    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    let mut answer = std::pin::pin!(sender.send_request(request));
+    let answer = tokio::select! {
+        answer = &mut answer => answer?,
+        // What it brought is still to be read.
+        _ = connection => answer.await?,
+    };
+    Ok(answer.status())
+}
+
+/// Keeps the addresses of one endpoint's name fresh. Never ends.
+pub async fn look_up(endpoints: &Endpoints, upstream: &str, index: usize) {
+    let Some(Endpoint { url, pool }) = endpoints.all().get(index) else { return };
+    let mut tick = interval(BELIEVED / 2);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = false;
+    loop {
+        tick.tick().await;
+        match pool.dialer().look_up().await {
+            Err(error) if !told => {
+                tracing::warn!(upstream, endpoint = %url, %error, "the name of an endpoint cannot be looked up");
+                told = true;
+            }
+            Ok(()) if told => {
+                tracing::info!(upstream, endpoint = %url, "the name of an endpoint can be looked up again");
+                told = false;
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
