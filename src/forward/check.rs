@@ -13,32 +13,23 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::dial::{BELIEVED, Dialer};
 use super::endpoints::{Endpoint, Endpoints};
 use super::settings::HealthCheck;
+use super::upstream::cause;
 use crate::keys::fetch::AGENT;
 
 /// Asks one endpoint again and again. Never ends.
 pub async fn check(endpoints: &Endpoints, index: usize, authority: &Authority, settings: &HealthCheck) {
-    let Some(Endpoint { url, pool }) = endpoints.all().get(index) else { return };
+    let Some(Endpoint { pool, .. }) = endpoints.all().get(index) else { return };
     let mut tick = interval(settings.interval);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let asked = timeout(settings.timeout, ask(pool.dialer(), authority, settings)).await;
-        let well = match asked {
-            Ok(Ok(status)) if status.is_success() => true,
-            Ok(Ok(status)) => {
-                tracing::debug!(endpoint = %url, %status, "a health check failed");
-                false
-            }
-            Ok(Err(error)) => {
-                tracing::debug!(endpoint = %url, error, "a health check failed");
-                false
-            }
-            Err(_) => {
-                tracing::debug!(endpoint = %url, error = "no answer in time", "a health check failed");
-                false
-            }
+        let outcome = match timeout(settings.timeout, ask(pool.dialer(), authority, settings)).await {
+            Ok(Ok(status)) if status.is_success() => Ok(()),
+            Ok(Ok(status)) => Err(format!("status {}", status.as_u16())),
+            Ok(Err(error)) => Err(cause(&*error)),
+            Err(_) => Err(format!("no answer within {}", humantime::format_duration(settings.timeout))),
         };
-        endpoints.checked(index, well);
+        endpoints.checked(index, outcome);
     }
 }
 

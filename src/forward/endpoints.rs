@@ -3,6 +3,7 @@
 //! Of two that are picked at random, the one with fewer requests under way: nearly as even as asking all of them, and
 //! a slow one gets less. With one endpoint there is nothing to choose and nothing is counted.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -56,16 +57,16 @@ impl Endpoints {
     /// [`SendError`], of the last that was tried.
     pub(super) async fn send(&self, request: Request<RequestBody>) -> Result<Response<ResponseBody>, SendError> {
         let (mut waiting, mut tried) = (Some(request), 0);
-        let mut outcome = Err(SendError::Connect(std::io::ErrorKind::NotFound.into()));
+        let mut error = io::ErrorKind::NotFound.into();
         while let Some((index, endpoint)) = self.choose(tried) {
-            outcome = Pool::send(Turn::new(&endpoint.pool, self.all.len() > 1), &mut waiting).await;
-            if !matches!(outcome, Err(SendError::Connect(_))) {
-                break;
+            match Pool::send(Turn::new(&endpoint.pool, self.all.len() > 1), &mut waiting).await {
+                Err(SendError::Connect(refused)) => error = refused,
+                outcome => return outcome,
             }
             self.failed(index, endpoint);
             tried |= 1 << index;
         }
-        outcome
+        Err(SendError::Connect(error))
     }
 
     /// One that was not tried yet. Those that are left out come when there is no other.
@@ -111,9 +112,9 @@ impl Endpoints {
         }
     }
 
-    /// A health check of an endpoint ended.
-    pub fn checked(&self, index: usize, well: bool) {
-        self.change(|health| health.checked(index, well).map(|change| (index, change)));
+    /// A health check of an endpoint went well, or failed for this reason.
+    pub fn checked(&self, index: usize, outcome: Result<(), String>) {
+        self.change(|health| health.checked(index, outcome).map(|change| (index, change)));
     }
 
     /// Lets endpoints back whose time is over, and closes connections that nobody has used for a while. About once a
@@ -134,8 +135,8 @@ impl Endpoints {
             let Some(Endpoint { url, .. }) = self.all.get(index) else { continue };
             match change {
                 Change::Used => tracing::info!(upstream = %self.upstream, endpoint = %url, "an endpoint is used again"),
-                Change::Ejected(_) | Change::Unwell => {
-                    tracing::warn!(upstream = %self.upstream, endpoint = %url, why = %change, "an endpoint is left out");
+                Change::LeftOut(why) => {
+                    tracing::warn!(upstream = %self.upstream, endpoint = %url, why, "an endpoint is left out");
                 }
             }
         }

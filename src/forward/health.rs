@@ -3,7 +3,6 @@
 //! An endpoint is left out while its checks fail, and for a time after connections to it failed again and again. When
 //! that leaves none, all are used: a wrong check must not take down what still works.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
 /// Connections in a row that fail before an endpoint is left out.
@@ -41,14 +40,12 @@ impl State {
 }
 
 /// An endpoint is used from now on, or is not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// It is used again.
     Used,
-    /// Its connections failed; it is left out for so long.
-    Ejected(Duration),
-    /// Its checks failed.
-    Unwell,
+    /// It is not, for this reason.
+    LeftOut(String),
 }
 
 impl Health {
@@ -81,7 +78,9 @@ impl Health {
         state.ejected = Some(now + length);
         state.ejections += 1;
         state.passed = 0;
-        was_used.then_some(Change::Ejected(length))
+        let length = humantime::format_duration(length);
+        let why = || format!("{STRIKES} connections in a row failed; it is left out for {length}");
+        was_used.then(|| Change::LeftOut(why()))
     }
 
     /// Lets those back whose time is over.
@@ -99,36 +98,20 @@ impl Health {
     }
 
     /// A check of an endpoint ended. Enough of them that went well let it back, whatever it was left out for.
-    pub fn checked(&mut self, index: usize, well: bool) -> Option<Change> {
+    pub fn checked(&mut self, index: usize, outcome: Result<(), String>) -> Option<Change> {
         let (healthy_after, unhealthy_after) = (self.healthy_after, self.unhealthy_after);
         let state = self.endpoints.get_mut(index)?;
         let was_used = state.is_used();
-        if well {
+        let Err(why) = outcome else {
             (state.passed, state.failed) = (state.passed.saturating_add(1), 0);
             if state.passed >= healthy_after {
                 (state.unwell, state.ejected) = (false, None);
             }
-        } else {
-            (state.passed, state.failed) = (0, state.failed.saturating_add(1));
-            state.unwell |= state.failed >= unhealthy_after;
-        }
-        match (was_used, state.is_used()) {
-            (false, true) => Some(Change::Used),
-            (true, false) => Some(Change::Unwell),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Used => f.write_str("it is well"),
-            Self::Ejected(length) => {
-                write!(f, "{STRIKES} connections in a row failed; left out for {}", humantime::format_duration(*length))
-            }
-            Self::Unwell => f.write_str("its health checks fail"),
-        }
+            return (!was_used && state.is_used()).then_some(Change::Used);
+        };
+        (state.passed, state.failed) = (0, state.failed.saturating_add(1));
+        state.unwell |= state.failed >= unhealthy_after;
+        (was_used && state.unwell).then(|| Change::LeftOut(format!("its health checks fail: {why}")))
     }
 }
 
@@ -140,13 +123,22 @@ mod tests {
         (Health::new(4, 2, 3), Instant::now())
     }
 
+    fn ejected(change: Option<Change>) -> Duration {
+        let Some(Change::LeftOut(why)) = change else { panic!("{change:?}") };
+        humantime::parse_duration(why.split("left out for ").nth(1).unwrap()).unwrap()
+    }
+
+    fn check(health: &mut Health, index: usize, well: bool) -> Option<Change> {
+        health.checked(index, if well { Ok(()) } else { Err("status 503".to_owned()) })
+    }
+
     #[test]
     fn an_endpoint_is_left_out_after_enough_failures_for_a_time_that_grows() {
         let (mut health, mut now) = four();
         assert_eq!(health.struck(1, STRIKES - 1, now), None);
         let mut lengths = Vec::new();
         for strikes in STRIKES..STRIKES + 8 {
-            let Some(Change::Ejected(length)) = health.struck(1, strikes, now) else { panic!("{strikes}") };
+            let length = ejected(health.struck(1, strikes, now));
             assert_eq!((health.used(), health.struck(1, strikes, now)), (0b1101, None));
             assert!(health.expire(now + length - Duration::from_millis(1)).is_empty());
             now += length;
@@ -155,7 +147,7 @@ mod tests {
         }
         assert_eq!(lengths, [10, 20, 40, 80, 160, 300, 300, 300]);
         // After one connection that worked.
-        assert_eq!(health.struck(1, STRIKES, now), Some(Change::Ejected(SHORTEST)));
+        assert_eq!(ejected(health.struck(1, STRIKES, now)), SHORTEST);
     }
 
     #[test]
@@ -174,15 +166,17 @@ mod tests {
     fn checks_decide_when_enough_of_them_agree() {
         let (mut health, _) = four();
         let say = |health: &mut Health, wells: &[bool]| -> Vec<_> {
-            wells.iter().map(|well| health.checked(0, *well)).collect()
+            wells.iter().map(|well| check(health, 0, *well)).collect()
         };
-        assert_eq!(say(&mut health, &[false, false, true, false, false]), [None; 5]);
-        assert_eq!(health.checked(0, false), Some(Change::Unwell));
-        assert_eq!((health.used(), say(&mut health, &[false, true, false, true])), (0b1110, vec![None; 4]));
-        assert_eq!((health.checked(0, true), health.used()), (Some(Change::Used), 0b1111));
+        assert!(say(&mut health, &[false, false, true, false, false]).iter().all(Option::is_none));
+        let why = "its health checks fail: status 503".to_owned();
+        assert_eq!(check(&mut health, 0, false), Some(Change::LeftOut(why)));
+        assert!(say(&mut health, &[false, true, false, true]).iter().all(Option::is_none));
+        assert_eq!(health.used(), 0b1110);
+        assert_eq!((check(&mut health, 0, true), health.used()), (Some(Change::Used), 0b1111));
         // Unlike failed connections, checks may leave none.
         for index in 0..4 {
-            (0..3).for_each(|_| _ = health.checked(index, false));
+            (0..3).for_each(|_| _ = check(&mut health, index, false));
         }
         assert_eq!(health.used(), 0);
     }
@@ -190,14 +184,14 @@ mod tests {
     #[test]
     fn good_checks_after_failed_connections_let_an_endpoint_back() {
         let (mut health, now) = four();
-        health.checked(2, true);
-        health.checked(2, true);
+        check(&mut health, 2, true);
+        check(&mut health, 2, true);
         health.struck(2, STRIKES, now);
-        assert_eq!((health.checked(2, true), health.checked(2, true)), (None, Some(Change::Used)));
+        assert_eq!((check(&mut health, 2, true), check(&mut health, 2, true)), (None, Some(Change::Used)));
         // What is back is not let back again, and what is unwell does not come back by time.
         assert!(health.expire(now + LONGEST).is_empty());
         health.struck(2, STRIKES, now);
-        (0..3).for_each(|_| assert_eq!(health.checked(2, false), None));
+        (0..3).for_each(|_| assert_eq!(check(&mut health, 2, false), None));
         assert_eq!((health.expire(now + LONGEST), health.used()), (Vec::new(), 0b1011));
     }
 }

@@ -209,7 +209,7 @@ fn is_misframed(error: &hyper::Error) -> bool {
 }
 
 /// The innermost cause: an address or an errno, never a part of a message.
-fn cause(error: &(dyn Error + 'static)) -> String {
+pub fn cause(error: &(dyn Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;

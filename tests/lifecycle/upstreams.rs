@@ -78,6 +78,11 @@ async fn a_killed_process_costs_what_was_sent_to_it_and_is_used_again_when_it_is
     // Killed, not stopped: what it was answering is cut.
     drop(first);
     let left_out = gateway.program.says("an endpoint is left out").await;
+    let why = left_out["why"].as_str().unwrap();
+    assert!(
+        why.starts_with("its health checks fail: Connection refused") || why.contains("connections in a row"),
+        "{why}"
+    );
     assert_eq!((&left_out["endpoint"], &left_out["upstream"]), (&format!("http://{one}").into(), &"api".into()));
     eventually("the metric says so", async || (is_healthy(&gateway, one).await == 0.0).then_some(())).await;
     let before = counted[0].load(Ordering::SeqCst);
