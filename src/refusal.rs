@@ -212,6 +212,8 @@ catalogue! {
     ClientGone "client_gone" Malformed "The request body broke off.";
     /// The client stopped sending its body for `response_timeout`.
     ClientSlow "client_slow" RequestTimeout "The request body took too long.";
+    /// As many connections as `max_connections` allows are in use, and none became free within `connect_timeout`.
+    UpstreamBusy "upstream_busy" Unavailable "The service is temporarily unavailable.";
     /// The upstream took longer than `response_timeout`.
     UpstreamTimeout "upstream_timeout" GatewayTimeout "The upstream did not answer in time.";
 }

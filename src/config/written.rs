@@ -204,6 +204,7 @@ written! {
         http2: Field<bool>,
         connect_timeout: Field<Duration>,
         response_timeout: Field<Duration>,
+        max_connections: Nullable<u64>,
         health_check: Nullable<HealthCheck>,
     }
 

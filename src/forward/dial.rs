@@ -81,6 +81,11 @@ impl Dialer {
         Self { host, port, tls, timeout, fixed, known: Mutex::new(known), edition: AtomicUsize::new(0) }
     }
 
+    /// The longest that anybody waits for a connection.
+    pub const fn patience(&self) -> Duration {
+        self.timeout
+    }
+
     /// A new connection, within the time for it: name, TCP and TLS together.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ mod pool;
 mod random;
 mod reserved;
 mod response;
+mod room;
 mod settings;
 mod upgrade;
 mod upstream;
@@ -102,7 +103,7 @@ impl Forwarder {
     ///
     /// # Errors
     /// [`Reason::BodyTooLarge`], [`Reason::UpstreamUnreachable`], [`Reason::UpstreamTimeout`],
-    /// [`Reason::UpstreamProtocol`].
+    /// [`Reason::UpstreamProtocol`], [`Reason::UpstreamBusy`].
     pub async fn forward(&self, authorized: Authorized<Incoming>) -> Result<Forwarded, Refusal> {
         let mut authorized = authorized;
         let place = authorized.take_place();

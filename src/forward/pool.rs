@@ -16,6 +16,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use super::body::RequestBody;
 use super::dial::{Dialer, Origin};
 use super::response::ResponseBody;
+use super::room::{Room, Slot};
 use crate::workers;
 
 /// Kept connections that nobody uses are closed after this long.
@@ -29,6 +30,8 @@ const KEPT: usize = 1024;
 pub enum SendError {
     /// No connection could be had. The request is where it was, and nothing of it was sent.
     Connect(io::Error),
+    /// As many connections as may be are in use, and none became free in time. Nothing was sent.
+    Busy(usize),
     /// The connection broke, or what came over it was no HTTP.
     Exchange(hyper::Error),
 }
@@ -40,6 +43,8 @@ pub struct Pool {
     /// Connections in a row that could not be had.
     strikes: AtomicU32,
     under_way: UnderWay,
+    /// Where connections are limited.
+    room: Option<Arc<Room>>,
 }
 
 /// How many requests an endpoint has that did not end yet, where somebody compares. On a cache line of its own: all
@@ -72,51 +77,67 @@ impl Drop for Turn {
     }
 }
 
-struct Kept {
+/// One connection.
+struct Link {
     sender: SendRequest<RequestBody>,
     origin: Origin,
+    slot: Option<Slot>,
+}
+
+struct Kept {
+    link: Link,
     since: Instant,
 }
 
 impl Kept {
     /// Whether nobody should use it any more.
     fn is_over(&self) -> bool {
-        self.sender.is_closed() || self.since.elapsed() >= IDLE
+        self.link.sender.is_closed() || self.since.elapsed() >= IDLE
     }
 }
 
 /// A connection in use; comes back to the pool by [`Lease::end`], and is closed when dropped.
 pub(super) struct Lease {
     turn: Turn,
-    sender: SendRequest<RequestBody>,
-    origin: Origin,
+    link: Link,
+}
+
+/// A connection that belongs to another protocol. It counts until this is dropped.
+pub(super) struct Tunnel {
+    _turn: Turn,
+    _slot: Option<Slot>,
 }
 
 impl Lease {
     /// The response was read to its end.
     pub(super) fn end(self) {
-        let Self { turn, sender, mut origin } = self;
+        let Self { turn, mut link } = self;
         let pool = &turn.pool;
-        if sender.is_closed() || !pool.dialer.still_knows(&mut origin) {
+        if link.sender.is_closed() || !pool.dialer.still_knows(&mut link.origin) {
             return;
         }
         let mut kept = pool.own();
         if kept.len() < KEPT {
-            kept.push_back(Kept { sender, origin, since: Instant::now() });
+            kept.push_back(Kept { link, since: Instant::now() });
+        }
+        drop(kept);
+        if let Some(room) = &pool.room {
+            room.kept();
         }
     }
 
-    /// The connection belongs to another protocol from now on. It counts as long as the turn is kept.
-    pub(super) fn leave(self) -> Turn {
-        self.turn
+    /// The connection belongs to another protocol from now on.
+    pub(super) fn leave(self) -> Tunnel {
+        Tunnel { _turn: self.turn, _slot: self.link.slot }
     }
 }
 
 impl Pool {
-    /// An empty pool for as many workers as there are cores.
-    pub fn new(dialer: Dialer) -> Self {
+    /// An empty pool for as many workers as there are cores, and for at most so many connections.
+    pub fn new(dialer: Dialer, most: Option<usize>) -> Self {
         let kept = (0..workers::per_core().get()).map(|_| Mutex::default()).collect();
-        Self { dialer, kept, strikes: AtomicU32::new(0), under_way: UnderWay::default() }
+        let room = most.map(|most| Arc::new(Room::new(most)));
+        Self { dialer, kept, strikes: AtomicU32::new(0), under_way: UnderWay::default(), room }
     }
 
     /// What makes its connections.
@@ -145,17 +166,16 @@ impl Pool {
         waiting: &mut Option<Request<RequestBody>>,
     ) -> Result<Response<ResponseBody>, SendError> {
         loop {
-            let kept = turn.pool.take();
-            let fresh = kept.is_none();
-            let (mut sender, origin) = match kept {
-                Some(kept) => kept,
+            let kept = take(&mut turn.pool.own());
+            let (mut link, fresh) = match kept {
+                Some(kept) => (kept, false),
                 // Rare, and large as a future: it would be moved about with every request.
-                None => Box::pin(turn.pool.connect()).await?,
+                None => Box::pin(turn.pool.obtain()).await?,
             };
             let Some(request) = waiting.take() else { return Err(SendError::Connect(io::ErrorKind::NotFound.into())) };
-            match sender.try_send_request(request).await {
+            match link.sender.try_send_request(request).await {
                 Ok(response) => {
-                    let lease = Lease { turn, sender, origin };
+                    let lease = Lease { turn, link };
                     return Ok(response.map(|body| ResponseBody::new(body, lease)));
                 }
                 Err(mut error) => match error.take_message() {
@@ -166,22 +186,19 @@ impl Pool {
         }
     }
 
-    /// The connection that was used last, so that those that are too many grow old. One that still sends what is left
-    /// of the request before is passed over.
-    fn take(&self) -> Option<(SendRequest<RequestBody>, Origin)> {
-        let mut kept = self.own();
-        for at in (0..kept.len()).rev() {
-            let one = kept.get(at)?;
-            if one.is_over() {
-                kept.remove(at);
-            } else if one.sender.is_ready() {
-                return kept.remove(at).map(|one| (one.sender, one.origin));
-            }
+    /// A connection that this worker did not keep, and whether it is a new one.
+    async fn obtain(&self) -> Result<(Link, bool), SendError> {
+        let Some(room) = &self.room else { return Ok((self.connect(None).await?, true)) };
+        // Where connections are scarce, those that other workers keep are better than none.
+        let find = || room.take().map(Err).or_else(|| self.kept.iter().find_map(|kept| take(&mut lock(kept))).map(Ok));
+        match room.wait(self.dialer.patience(), find).await {
+            Some(Ok(kept)) => Ok((kept, false)),
+            Some(Err(slot)) => Ok((self.connect(Some(slot)).await?, true)),
+            None => Err(SendError::Busy(room.most())),
         }
-        None
     }
 
-    async fn connect(&self) -> Result<(SendRequest<RequestBody>, Origin), SendError> {
+    async fn connect(&self, slot: Option<Slot>) -> Result<Link, SendError> {
         let (stream, origin) = self.dialer.dial().await.map_err(SendError::Connect)?;
         self.strikes.store(0, Relaxed);
         let (mut sender, connection) = http1::handshake(stream).await.map_err(SendError::Exchange)?;
@@ -190,7 +207,7 @@ impl Pool {
             let _ = connection.with_upgrades().await;
         });
         sender.ready().await.map_err(SendError::Exchange)?;
-        Ok((sender, origin))
+        Ok(Link { sender, origin, slot })
     }
 
     /// Closes connections that nobody has used for a while, or that go where the name does not point any more. About
@@ -199,7 +216,7 @@ impl Pool {
         for kept in &self.kept {
             let mut kept = lock(kept);
             let all = std::mem::take(&mut *kept);
-            let gone = |one: &mut Kept| one.is_over() || !self.dialer.still_knows(&mut one.origin);
+            let gone = |one: &mut Kept| one.is_over() || !self.dialer.still_knows(&mut one.link.origin);
             let (mut over, mut rest) = (Vec::new(), VecDeque::with_capacity(all.len()));
             for mut one in all {
                 if gone(&mut one) {
@@ -218,6 +235,20 @@ impl Pool {
     fn own(&self) -> MutexGuard<'_, VecDeque<Kept>> {
         lock(&self.kept[workers::current() % self.kept.len()])
     }
+}
+
+/// The connection that was used last, so that those that are too many grow old. One that still sends what is left of the
+/// request before is passed over.
+fn take(kept: &mut VecDeque<Kept>) -> Option<Link> {
+    for at in (0..kept.len()).rev() {
+        let one = kept.get(at)?;
+        if one.is_over() {
+            kept.remove(at);
+        } else if one.link.sender.is_ready() {
+            return kept.remove(at).map(|one| one.link);
+        }
+    }
+    None
 }
 
 /// Nothing between lock and unlock leaves the list half changed.

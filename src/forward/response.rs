@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::pool::{Lease, Turn};
+use super::pool::{Lease, Tunnel};
 use crate::limits::Place;
 
 /// Streams a response. Its connection serves other requests again as soon as the last byte was read.
@@ -27,7 +27,7 @@ impl ResponseBody {
     }
 
     /// A body whose connection now belongs to another protocol.
-    pub(super) fn keep_connection(&mut self) -> Option<Turn> {
+    pub(super) fn keep_connection(&mut self) -> Option<Tunnel> {
         self.lease.take().map(Lease::leave)
     }
 

@@ -24,6 +24,8 @@ pub struct UpstreamSettings {
     pub connect_timeout: Duration,
     /// From the request being sent to the head of the response.
     pub response_timeout: Duration,
+    /// The most connections to one endpoint, health checks aside; `None`: as many as there are requests.
+    pub max_connections: Option<usize>,
     /// How endpoints are asked whether they are well; `None`: nobody asks.
     pub health_check: Option<HealthCheck>,
 }
@@ -45,6 +47,7 @@ impl UpstreamSettings {
             tls: UpstreamTls::default(),
             connect_timeout: Self::CONNECT_TIMEOUT,
             response_timeout: Self::RESPONSE_TIMEOUT,
+            max_connections: None,
             health_check: None,
         }
     }

@@ -47,10 +47,10 @@ pub fn join(
     let (Some(client), true) = (client, agreed) else {
         return Err(Refusal::new(Reason::UpstreamProtocol).expected("an answer").found("a 101 that was not asked for"));
     };
-    let turn = response.body_mut().keep_connection();
+    let tunnel = response.body_mut().keep_connection();
     let upstream = hyper::upgrade::on(&mut response);
     tokio::spawn(async move {
-        let (_place, _turn) = (place, turn);
+        let (_place, _tunnel) = (place, tunnel);
         if let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) {
             // Either side may break off; there is nobody left to tell.
             let _ = tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(upstream)).await;

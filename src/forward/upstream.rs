@@ -74,7 +74,7 @@ impl Upstream {
         for (authority, url) in settings.endpoints.iter().zip(settings.urls()) {
             let tls = connector.as_ref().map(|connector| tls(&settings, authority, connector)).transpose()?;
             let dialer = Dialer::new(authority, tls, settings.connect_timeout);
-            all.push(Endpoint { url, pool: Arc::new(Pool::new(dialer)) });
+            all.push(Endpoint { url, pool: Arc::new(Pool::new(dialer, settings.max_connections)) });
         }
         let (healthy_after, unhealthy_after) =
             settings.health_check.as_ref().map_or((1, 1), |check| (check.healthy_after, check.unhealthy_after));
@@ -185,6 +185,11 @@ fn refusal(error: &SendError) -> Refusal {
     let error = match error {
         SendError::Connect(error) => {
             return Refusal::new(Reason::UpstreamUnreachable).expected("a connection").found(cause(error));
+        }
+        SendError::Busy(most) => {
+            return Refusal::new(Reason::UpstreamBusy)
+                .expected("a free connection")
+                .found(format!("{most} in use (max_connections)"));
         }
         SendError::Exchange(error) => error,
     };

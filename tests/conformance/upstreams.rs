@@ -343,6 +343,56 @@ async fn a_request_that_was_sent_is_never_sent_again() {
     }
 }
 
+#[tokio::test]
+async fn connections_are_limited_and_waited_for() {
+    let ([recorder], settings) = recorders::<1>().await;
+    recorder.answers(false);
+    let settings = UpstreamSettings { max_connections: Some(2), connect_timeout: PATIENCE / 2, ..settings };
+    let world = world_with(settings).await;
+    let send = || {
+        let shot = world.good();
+        tokio::spawn(async move { shot.send(Http::Two).await.status })
+    };
+    let answers: Vec<_> = (0..12).map(|_| send()).collect();
+    let two_arrive = async {
+        while recorder.count() < 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, two_arrive).await.expect("two have a connection");
+    recorder.answers(true);
+    for answer in answers {
+        assert_eq!(tokio::time::timeout(PATIENCE, answer).await.unwrap().unwrap(), 200);
+    }
+    assert_eq!((recorder.count(), recorder.connections()), (12, 2), "two connections did it all");
+}
+
+#[tokio::test]
+async fn who_waits_too_long_for_a_connection_is_told_to_come_again() {
+    let ([recorder], settings) = recorders::<1>().await;
+    recorder.answers(false);
+    let settings =
+        UpstreamSettings { max_connections: Some(1), connect_timeout: Duration::from_millis(100), ..settings };
+    let world = world_with(settings).await;
+    let shot = world.good();
+    let held = tokio::spawn(async move { shot.send(Http::One).await.status });
+    let arrives = async {
+        while recorder.count() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, arrives).await.expect("it arrives");
+    for (count, http) in [(1, Http::One), (2, Http::Two)] {
+        let answer = world.good().send(http).await;
+        assert_eq!((answer.status, world.refusals("api", Reason::UpstreamBusy)), (503, count), "{answer:?}");
+        shape::assert_refusal(&answer, Reason::UpstreamBusy, &world.good());
+    }
+    recorder.answers(true);
+    assert_eq!(held.await.unwrap(), 200);
+    assert_eq!(world.good().send(Http::One).await.status, 200);
+    assert_eq!((recorder.count(), recorder.connections()), (2, 1));
+}
+
 fn checked(settings: UpstreamSettings) -> UpstreamSettings {
     let check = HealthCheck {
         interval: Duration::from_millis(20),

@@ -104,6 +104,7 @@ fn one(name: &str, written: &Upstream, reading: &mut Reading<'_>) -> Option<Upst
     let health_check = written.health_check.value().and_then(|check| health_check(check, reading));
     let connect_timeout = timeout(&written.connect_timeout, reading);
     let response_timeout = timeout(&written.response_timeout, reading);
+    let max_connections = count(&written.max_connections, 1, 1_000_000, reading);
     let endpoints = endpoints(written, reading);
     let scheme = endpoints.as_ref().map(|(scheme, _)| scheme);
     let tls = tls(&written.tls, scheme == Some(&Scheme::HTTP), reading);
@@ -113,6 +114,7 @@ fn one(name: &str, written: &Upstream, reading: &mut Reading<'_>) -> Option<Upst
         tls,
         connect_timeout: connect_timeout.unwrap_or(defaults.connect_timeout),
         response_timeout: response_timeout.unwrap_or(defaults.response_timeout),
+        max_connections,
         health_check,
         ..defaults
     })

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -41,6 +42,7 @@ pub struct Upstream {
     seen: Arc<Mutex<Vec<Seen>>>,
     reply: Arc<Mutex<Reply>>,
     open: watch::Sender<bool>,
+    connections: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -52,8 +54,10 @@ impl Upstream {
         let reply: Arc<Mutex<Reply>> =
             Arc::new(Mutex::new(Arc::new(|_: &Seen| Response::new(Full::new(Bytes::from_static(b"{\"ok\":true}"))))));
         let open = watch::Sender::new(true);
-        let task = tokio::spawn(serve(listener, Arc::clone(&seen), Arc::clone(&reply), open.subscribe()));
-        Self { address, seen, reply, open, task }
+        let connections = Arc::<AtomicUsize>::default();
+        let recording = (Arc::clone(&seen), Arc::clone(&connections));
+        let task = tokio::spawn(serve(listener, recording, Arc::clone(&reply), open.subscribe()));
+        Self { address, seen, reply, open, connections, task }
     }
 
     /// Whether it answers what it sees, or keeps everybody waiting.
@@ -68,6 +72,11 @@ impl Upstream {
 
     pub fn count(&self) -> usize {
         self.seen.lock().unwrap().len()
+    }
+
+    /// How many connections were made to it.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     /// How many requests were for this target.
@@ -88,12 +97,13 @@ impl Drop for Upstream {
 
 async fn serve(
     listener: TcpListener,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    (seen, connections): (Arc<Mutex<Vec<Seen>>>, Arc<AtomicUsize>),
     reply: Arc<Mutex<Reply>>,
     open: watch::Receiver<bool>,
 ) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { return };
+        connections.fetch_add(1, Ordering::SeqCst);
         let (seen, reply, open) = (Arc::clone(&seen), Arc::clone(&reply), open.clone());
         tokio::spawn(async move {
             let service = service_fn(move |request: Request<Incoming>| {

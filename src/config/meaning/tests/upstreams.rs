@@ -55,6 +55,11 @@ fn mistakes_are_told_at_their_place() {
             "has no effect",
         ),
         top(
+            "upstreams.a.max_connections",
+            "upstreams: { a: { endpoints: [http://127.0.0.1:1], max_connections: 0 } }",
+            "from 1 to 1000000",
+        ),
+        top(
             "upstreams.a.health_check.path",
             "upstreams: { a: { endpoints: [http://127.0.0.1:1], health_check: {} } }",
             "missing",
