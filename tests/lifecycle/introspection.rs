@@ -54,7 +54,7 @@ async fn an_endpoint_that_fails_is_told_once_and_secrets_never() {
         .await;
     let token = format!("opaque-token-{}", jti());
     let jkt = stage.key.thumbprint();
-    let active = json!({"active": true, "aud": AUDIENCE, "sub": "alice", "cnf": {"jkt": jkt}, "token_type": "N_A"});
+    let active = json!({"active": true, "aud": AUDIENCE, "sub": "alice", "cnf": {"jkt": jkt}, "token_type": "Bearer"});
     let say = |status: u16, kind: &'static str, text: String| {
         endpoint.replies(move |_| {
             let answer = Response::builder().status(status).header("content-type", kind);
@@ -114,7 +114,7 @@ async fn an_endpoint_that_fails_is_told_once_and_secrets_never() {
     for text in ["opaque tokens cannot be asked about", "opaque tokens can be asked about again"] {
         assert!((1..=most).contains(&told(text)), "{text}: {} times", told(text));
     }
-    assert_eq!(told("a token of an unknown type"), 1);
+    assert_eq!(told("a token with cnf.jkt is of another type"), 1);
     for secret in [SECRET, &token, "YXBpOmFu"] {
         assert_eq!(told(secret), 0, "{secret} is in the log");
         assert!(!metrics.contains(secret));
