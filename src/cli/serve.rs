@@ -38,7 +38,10 @@ impl Serve {
         // nothing, and a signal is heard all the same.
         let background = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let background = background.context("cannot start the runtime")?;
-        runtime()?.block_on(serve(loaded, self.config.path(), background.handle(), &log))
+        let ended = runtime()?.block_on(serve(loaded, self.config.path(), background.handle(), &log));
+        // A resolver that hangs would hold the process.
+        background.shutdown_background();
+        ended
     }
 }
 

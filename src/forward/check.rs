@@ -10,7 +10,7 @@ use http_body_util::Empty;
 use hyper::client::conn::http1;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::dial::{BELIEVED, Dialer};
+use super::dial::Dialer;
 use super::endpoints::{Endpoint, Endpoints};
 use super::settings::HealthCheck;
 use super::upstream::cause;
@@ -58,11 +58,8 @@ async fn ask(
 /// Keeps the addresses of one endpoint's name fresh. Never ends.
 pub async fn look_up(endpoints: &Endpoints, upstream: &str, index: usize) {
     let Some(Endpoint { url, pool }) = endpoints.all().get(index) else { return };
-    let mut tick = interval(BELIEVED / 2);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told = false;
     loop {
-        tick.tick().await;
         match pool.dialer().look_up().await {
             Err(error) if !told => {
                 tracing::warn!(upstream, endpoint = %url, %error, "the name of an endpoint cannot be looked up");
@@ -74,5 +71,6 @@ pub async fn look_up(endpoints: &Endpoints, upstream: &str, index: usize) {
             }
             Ok(()) | Err(_) => {}
         }
+        pool.dialer().is_due().await;
     }
 }

@@ -14,13 +14,20 @@ use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, lookup_host};
+use tokio::sync::Notify;
 use tokio::time::{Instant as Moment, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::random;
 
 /// How long the addresses of a name are believed.
-pub const BELIEVED: Duration = Duration::from_secs(30);
+const BELIEVED: Duration = Duration::from_secs(15);
+
+/// A name is looked up no more often than this.
+const SOONEST: Duration = Duration::from_secs(1);
+
+/// How long an address that refused comes last, as long as the name keeps it.
+const REFUSED: Duration = Duration::from_mins(5);
 
 /// Addresses of one name that are used. Those beyond are left out.
 const MOST_ADDRESSES: usize = 64;
@@ -48,6 +55,10 @@ pub struct Dialer {
     /// Where the host is an address itself, there is nothing to look up.
     fixed: Option<SocketAddr>,
     known: Mutex<Known>,
+    /// Whoever has no address waits here for whoever looks the name up.
+    first: tokio::sync::Mutex<()>,
+    /// No address could be reached: the name may have moved.
+    moved: Notify,
     /// Grows when the name gets other addresses.
     edition: AtomicUsize,
 }
@@ -57,10 +68,11 @@ pub struct Dialer {
 struct Known {
     /// In order, so that two look-ups can be compared.
     addresses: Vec<SocketAddr>,
-    at: Option<Instant>,
     turn: usize,
-    /// They refused since the last look-up, and come last.
+    /// They refused a moment ago, and come last.
     refused: Vec<SocketAddr>,
+    /// Until when that is remembered.
+    forgiven: Option<Instant>,
 }
 
 /// Which address a connection goes to, and since which edition of the addresses it is known to be one of them.
@@ -78,7 +90,8 @@ impl Dialer {
         let fixed = host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, port));
         #[allow(clippy::cast_possible_truncation, reason = "any number will do")]
         let known = Known { turn: random::next() as usize >> 1, ..Known::default() };
-        Self { host, port, tls, timeout, fixed, known: Mutex::new(known), edition: AtomicUsize::new(0) }
+        let (first, moved) = (tokio::sync::Mutex::new(()), Notify::new());
+        Self { host, port, tls, timeout, fixed, known: Mutex::new(known), first, moved, edition: AtomicUsize::new(0) }
     }
 
     /// The longest that anybody waits for a connection.
@@ -109,8 +122,7 @@ impl Dialer {
             }
             self.lock().refuse(address);
         }
-        // It may have moved.
-        self.lock().at = None;
+        self.moved.notify_one();
         Err(error)
     }
 
@@ -134,15 +146,24 @@ impl Dialer {
         if let Some(fixed) = self.fixed {
             return Ok(vec![fixed]);
         }
-        let stale = self.lock().at.is_none_or(|at| at.elapsed() >= BELIEVED);
-        if stale && let Err(error) = self.look_up().await {
-            // Where it was is a better guess than nowhere.
-            let known = self.lock();
-            if known.addresses.is_empty() {
-                return Err(error);
-            }
+        let known = self.lock().in_turn();
+        if !known.is_empty() {
+            // Somebody else looks it up again. Nobody waits for that: where it was is a better guess than nowhere, and
+            // who knows the name may be away.
+            return Ok(known);
+        }
+        let _first = self.first.lock().await;
+        if self.lock().addresses.is_empty() {
+            self.look_up().await?;
         }
         Ok(self.lock().in_turn())
+    }
+
+    /// Waits until it is time to look the name up again.
+    pub async fn is_due(&self) {
+        // Whatever happens, so often is enough.
+        tokio::time::sleep(SOONEST).await;
+        let _ = timeout(BELIEVED.saturating_sub(SOONEST), self.moved.notified()).await;
     }
 
     /// Whether there is a name to look up.
@@ -187,9 +208,11 @@ impl Known {
         found.sort_unstable();
         found.dedup();
         found.truncate(MOST_ADDRESSES);
-        self.at = Some(Instant::now());
-        self.refused.clear();
         let changed = self.addresses != found;
+        if changed || self.forgiven.is_none_or(|at| at <= Instant::now()) {
+            self.refused.clear();
+            self.forgiven = Some(Instant::now() + REFUSED);
+        }
         self.addresses = found;
         changed
     }
@@ -238,6 +261,8 @@ mod tests {
         assert!([a, b, c].iter().all(|one| firsts.iter().filter(|first| *first == one).count() == 2), "{firsts:?}");
         known.refuse(b);
         assert!((0..6).all(|_| known.in_turn()[2] == b));
+        assert!(!known.learn(vec![a, b, c]) && (0..3).all(|_| known.in_turn()[2] == b), "it is still away");
+        known.forgiven = Some(Instant::now());
         assert!(!known.learn(vec![a, b, c]) && (0..3).any(|_| known.in_turn()[0] == b));
         let many: Vec<_> = (0..100).map(|port| SocketAddr::new(a.ip(), port)).collect();
         assert!(known.learn(many) && known.addresses.len() == MOST_ADDRESSES && known.in_turn().len() == MOST_TRIED);
@@ -265,7 +290,7 @@ mod tests {
         }
         drop(other);
         assert_eq!(dialer.dial().await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
-        assert_eq!(dialer.lock().at, None, "it is looked up again");
+        timeout(Duration::from_secs(5), dialer.moved.notified()).await.expect("it is looked up again");
     }
 
     #[tokio::test]

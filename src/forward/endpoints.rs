@@ -57,16 +57,20 @@ impl Endpoints {
     /// [`SendError`], of the last that was tried.
     pub(super) async fn send(&self, request: Request<RequestBody>) -> Result<Response<ResponseBody>, SendError> {
         let (mut waiting, mut tried) = (Some(request), 0);
-        let mut error = io::ErrorKind::NotFound.into();
+        let mut error = SendError::Connect(io::ErrorKind::NotFound.into());
         while let Some((index, endpoint)) = self.choose(tried) {
             match Pool::send(Turn::new(&endpoint.pool, self.all.len() > 1), &mut waiting).await {
-                Err(SendError::Connect(refused)) => error = refused,
+                Err(SendError::Connect(refused)) => {
+                    self.failed(index, endpoint);
+                    error = SendError::Connect(refused);
+                }
+                // Nothing was sent, and another one may have room.
+                Err(SendError::Busy(most)) => error = SendError::Busy(most),
                 outcome => return outcome,
             }
-            self.failed(index, endpoint);
             tried |= 1 << index;
         }
-        Err(SendError::Connect(error))
+        Err(error)
     }
 
     /// One that was not tried yet. Those that are left out come when there is no other.

@@ -64,7 +64,9 @@ impl Health {
     /// endpoints are left out for that.
     pub fn struck(&mut self, index: usize, strikes: u32, now: Instant) -> Option<Change> {
         let ejected = self.endpoints.iter().filter(|state| state.ejected.is_some()).count();
-        let room = ejected < self.endpoints.len() / 2;
+        // Of the others, one at least must be well: a bad one is better than one that is known to be worse.
+        let mut others = self.endpoints.iter().enumerate().filter(|(other, _)| *other != index);
+        let room = ejected < self.endpoints.len() / 2 && others.any(|(_, state)| state.is_used());
         let state = self.endpoints.get_mut(index)?;
         if strikes < STRIKES || state.ejected.is_some() || !room {
             return None;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::client::conn::http1::{self, SendRequest};
 
 use super::body::RequestBody;
@@ -116,14 +116,18 @@ impl Lease {
         if link.sender.is_closed() || !pool.dialer.still_knows(&mut link.origin) {
             return;
         }
-        let mut kept = pool.own();
-        if kept.len() < KEPT {
-            kept.push_back(Kept { link, since: Instant::now() });
+        if pool.room.is_some() && !link.sender.is_ready() {
+            // What is left of the request is still being sent. Whoever waits is told when that is over: before, nobody
+            // could use the connection.
+            let pool = Arc::clone(pool);
+            tokio::spawn(async move {
+                if link.sender.ready().await.is_ok() {
+                    pool.keep(link);
+                }
+            });
+            return;
         }
-        drop(kept);
-        if let Some(room) = &pool.room {
-            room.kept();
-        }
+        pool.keep(link);
     }
 
     /// The connection belongs to another protocol from now on.
@@ -175,14 +179,35 @@ impl Pool {
             let Some(request) = waiting.take() else { return Err(SendError::Connect(io::ErrorKind::NotFound.into())) };
             match link.sender.try_send_request(request).await {
                 Ok(response) => {
-                    let lease = Lease { turn, link };
-                    return Ok(response.map(|body| ResponseBody::new(body, lease)));
+                    if fresh {
+                        turn.pool.strikes.store(0, Relaxed);
+                    }
+                    let (lease, switches) =
+                        (Lease { turn, link }, response.status() == StatusCode::SWITCHING_PROTOCOLS);
+                    return Ok(response.map(|body| ResponseBody::new(body, lease, switches)));
                 }
                 Err(mut error) => match error.take_message() {
-                    Some(unsent) if !fresh => *waiting = Some(unsent),
-                    _ => return Err(SendError::Exchange(error.into_error())),
+                    Some(unsent) => {
+                        *waiting = Some(unsent);
+                        if fresh {
+                            // It was made and taken away: as good as none.
+                            return Err(SendError::Connect(io::Error::other(error.into_error())));
+                        }
+                    }
+                    None => return Err(SendError::Exchange(error.into_error())),
                 },
             }
+        }
+    }
+
+    fn keep(&self, link: Link) {
+        let mut kept = self.own();
+        if kept.len() < KEPT {
+            kept.push_back(Kept { link, since: Instant::now() });
+        }
+        drop(kept);
+        if let Some(room) = &self.room {
+            room.kept();
         }
     }
 
@@ -200,13 +225,13 @@ impl Pool {
 
     async fn connect(&self, slot: Option<Slot>) -> Result<Link, SendError> {
         let (stream, origin) = self.dialer.dial().await.map_err(SendError::Connect)?;
-        self.strikes.store(0, Relaxed);
-        let (mut sender, connection) = http1::handshake(stream).await.map_err(SendError::Exchange)?;
+        let unusable = |error| SendError::Connect(io::Error::other(error));
+        let (mut sender, connection) = http1::handshake(stream).await.map_err(unusable)?;
         tokio::spawn(async move {
             // How it ends is told to whoever waits for a response.
             let _ = connection.with_upgrades().await;
         });
-        sender.ready().await.map_err(SendError::Exchange)?;
+        sender.ready().await.map_err(unusable)?;
         Ok(Link { sender, origin, slot })
     }
 

@@ -20,9 +20,12 @@ pub struct ResponseBody {
 }
 
 impl ResponseBody {
-    pub(super) fn new(inner: Incoming, lease: Lease) -> Self {
+    /// `switches`: the connection may belong to another protocol now, and an empty body does not end it.
+    pub(super) fn new(inner: Incoming, lease: Lease, switches: bool) -> Self {
         let mut body = Self { inner, lease: Some(lease), place: None };
-        body.end_if_read();
+        if !switches {
+            body.end_if_read();
+        }
         body
     }
 

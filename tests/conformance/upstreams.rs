@@ -393,6 +393,53 @@ async fn who_waits_too_long_for_a_connection_is_told_to_come_again() {
     assert_eq!((recorder.count(), recorder.connections()), (2, 1));
 }
 
+/// A WebSocket has its connection for as long as it lasts.
+#[tokio::test]
+async fn a_tunnel_counts_as_a_connection() {
+    use tokio::io::AsyncWriteExt as _;
+    let echo = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let authority = echo.local_addr().unwrap().to_string().parse().unwrap();
+    let task = tokio::spawn(async move {
+        loop {
+            let (stream, _) = echo.accept().await.unwrap();
+            tokio::spawn(async move {
+                use futures_util::StreamExt as _;
+                let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else { return };
+                while let Some(Ok(_)) = socket.next().await {}
+            });
+        }
+    });
+    let ([_], settings) = recorders::<1>().await;
+    let settings = UpstreamSettings {
+        endpoints: vec![authority],
+        max_connections: Some(1),
+        connect_timeout: Duration::from_millis(100),
+        ..settings
+    };
+    let world = world_with(settings).await;
+    let open = || {
+        let shot = world.good().header("Connection", "Upgrade").header("Upgrade", "websocket");
+        shot.header("Sec-WebSocket-Version", "13").header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==").message()
+    };
+    let mut first = world.dialer.connect(Http::One).await.unwrap();
+    first.write_all(&open().to_bytes()).await.unwrap();
+    assert_eq!(crate::support::wire::read_one(&mut *first, false).await.unwrap().status, 101);
+    assert_eq!(world.dialer.send(Http::One, &open()).await.unwrap().status, 503);
+    assert_eq!(world.refusals("api", Reason::UpstreamBusy), 1);
+    drop(first);
+    let opens_again = async {
+        loop {
+            let mut again = world.dialer.connect(Http::One).await.unwrap();
+            again.write_all(&open().to_bytes()).await.unwrap();
+            if crate::support::wire::read_one(&mut *again, false).await.unwrap().status == 101 {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, opens_again).await.expect("its end makes room");
+    task.abort();
+}
+
 fn checked(settings: UpstreamSettings) -> UpstreamSettings {
     let check = HealthCheck {
         interval: Duration::from_millis(20),
