@@ -12,6 +12,7 @@ mod check;
 mod configuration;
 mod credentials;
 mod demo;
+mod health;
 mod key;
 mod proof;
 mod request;
@@ -43,6 +44,7 @@ Exit codes:
 enum Verb {
     Serve(serve::Serve),
     Check(check::Check),
+    Health(health::Health),
     Demo(demo::Demo),
     Request(request::Request),
     Proof(proof::Proof),
@@ -58,6 +60,7 @@ impl Cli {
         match self.verb {
             Verb::Serve(verb) => verb.run(),
             Verb::Check(verb) => verb.run(),
+            Verb::Health(verb) => verb.run(),
             Verb::Demo(verb) => verb.run(),
             Verb::Request(verb) => verb.run(),
             Verb::Proof(verb) => verb.run(),

@@ -22,6 +22,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 mod demo;
+mod health;
 mod request;
 mod server;
 
@@ -253,7 +254,7 @@ fn help_explains() {
     assert_eq!(done(&folder, &["--version"]), concat!("keybound ", env!("CARGO_PKG_VERSION"), "\n"));
     let help = done(&folder, &["--help"]);
     assert!(help.contains("proves possession of the key") && help.contains("Exit codes:"), "{help}");
-    for verb in ["request", "proof", "key"] {
+    for verb in ["request", "proof", "key", "health"] {
         let help = run_with(Some("hidden"), &folder, &[verb, "--help"]).out;
         assert!(help.contains("Example") && !help.contains("hidden"), "{help}");
     }
