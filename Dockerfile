@@ -1,0 +1,32 @@
+# syntax=docker/dockerfile:1
+# Keybound in an image without a shell:  docker build --tag keybound .
+FROM rust:1.95-bookworm AS build
+WORKDIR /keybound
+COPY Cargo.toml Cargo.lock ./
+COPY benches benches
+COPY src src
+RUN --mount=type=cache,sharing=locked,target=/usr/local/cargo/registry \
+    --mount=type=cache,sharing=locked,target=/keybound/target \
+    cargo build --locked --release --bin keybound \
+    && install --mode=0555 target/release/keybound /usr/local/bin/keybound
+
+# The C library that the build linked with, libgcc, the authorities of the web, and nothing to run but this.
+FROM gcr.io/distroless/cc-debian12:nonroot
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Keybound" \
+      org.opencontainers.image.description="A TLS-terminating reverse proxy that makes stolen access tokens worthless" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.base.name="gcr.io/distroless/cc-debian12:nonroot"
+COPY LICENSE /usr/share/doc/keybound/LICENSE
+COPY --from=build /usr/local/bin/keybound /usr/local/bin/keybound
+# A number, so that Kubernetes can tell that it is not root.
+USER 65532:65532
+WORKDIR /etc/keybound
+EXPOSE 8443/tcp 9090/tcp
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=15s --retries=3 CMD ["/usr/local/bin/keybound", "health"]
+ENTRYPOINT ["/usr/local/bin/keybound"]
+CMD ["serve", "--config", "/etc/keybound/keybound.yaml"]

@@ -1,0 +1,66 @@
+//! `keybound check` on every configuration that `deploy/` offers.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use rcgen::{CertificateParams, KeyPair};
+use tempfile::TempDir;
+
+use crate::tools::{KEYBOUND, documents, files, ran, repository};
+
+/// Said of APIs in other containers, which the configurations speak of as well.
+const PLAIN: &str = "the hop to the upstream is neither encrypted nor authenticated";
+
+/// What the configurations name, in the place of `/etc/keybound`.
+fn etc() -> TempDir {
+    let etc = tempfile::tempdir().unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(["api.example.com".to_owned()]).unwrap().self_signed(&key).unwrap().pem();
+    let key = key.serialize_pem();
+    for (name, content) in [
+        ("tls/tls.crt", certificate.as_str()),
+        ("tls/tls.key", &key),
+        ("secrets/tls.crt", &certificate),
+        ("secrets/tls.key", &key),
+        ("redis/ca.crt", &certificate),
+        ("redis/password", "correct-horse-battery-staple\n"),
+        ("nonce/secret", &"0123456789abcdef".repeat(4)),
+    ] {
+        let path = etc.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    etc
+}
+
+/// The configurations among the files, told by what a configuration must have.
+fn configurations() -> Vec<PathBuf> {
+    let is_configuration = |path: &PathBuf| {
+        let is_yaml = path.extension().is_some_and(|extension| extension == "yaml");
+        is_yaml
+            && documents(&fs::read_to_string(path).unwrap())
+                .iter()
+                .any(|document| document.get("listeners").is_some() && document.get("routes").is_some())
+    };
+    files("deploy").into_iter().filter(is_configuration).collect()
+}
+
+#[test]
+fn every_configuration_is_valid_and_nothing_else_is_to_be_warned_of() {
+    let all = configurations();
+    assert!(all.len() >= 5, "the configurations were found: {all:?}");
+    let etc = etc();
+    for path in all {
+        let name = path.strip_prefix(repository("deploy")).unwrap().display().to_string();
+        let adapted = fs::read_to_string(&path).unwrap().replace("/etc/keybound", etc.path().to_str().unwrap());
+        let file = etc.path().join("keybound.yaml");
+        fs::write(&file, adapted).unwrap();
+        let mut command = Command::new(KEYBOUND);
+        command.args(["check", "--config"]).arg(&file).env("CREDENTIALS_DIRECTORY", etc.path().join("secrets"));
+        let (valid, words) = ran(&mut command);
+        assert!(valid && words.contains(": valid\n"), "deploy/{name}: {words}");
+        let strange = words.lines().find(|line| line.starts_with("warning") && !line.ends_with(PLAIN));
+        assert_eq!(strange, None, "deploy/{name}: {words}");
+    }
+}
