@@ -4,8 +4,31 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on must fail")]
 #![allow(clippy::pedantic, missing_docs, reason = "pedantry is for what ships")]
 
+#[path = "../lifecycle/api.rs"]
+#[allow(dead_code, reason = "shared with other tests, which use the rest")]
+mod api;
 mod configurations;
 mod image;
+#[path = "../lifecycle/issuer.rs"]
+#[allow(dead_code, reason = "shared with other tests, which use the rest")]
+mod issuer;
 mod kubernetes;
+#[path = "../lifecycle/process.rs"]
+#[allow(dead_code, reason = "shared with other tests, which use the rest")]
+mod process;
+mod prometheus;
+#[path = "../lifecycle/samples.rs"]
+#[allow(dead_code, reason = "shared with other tests, which use the rest")]
+mod samples;
+#[path = "../lifecycle/stage.rs"]
+#[allow(dead_code, reason = "shared with other tests, which use the rest")]
+mod stage;
+#[path = "../conformance/support/mod.rs"]
+#[allow(dead_code, reason = "shared with other tests, which use the rest")]
+mod support;
 mod systemd;
 mod tools;
+#[path = "../shared/waiting.rs"]
+mod waiting;
+
+use waiting::{PATIENCE, eventually, in_time};
