@@ -15,6 +15,7 @@
 //! 8. [`respond`]: words for whoever was refused; [`refusal`] is the catalogue of reasons.
 //!
 //! [`gateway`] tells this in order; [`server`] runs it as [`config`] says; [`telemetry`] and [`admin`] show it.
+//! [`explain`] asks every check of a request that was not sent, and goes on after the first that fails.
 //! [`prover`] is the other side of the wire: keys and proofs as a client makes them.
 
 #![cfg_attr(test, allow(clippy::pedantic, reason = "pedantry is for what ships"))]
@@ -24,6 +25,7 @@ pub mod admin;
 pub mod authorize;
 pub mod clock;
 pub mod config;
+pub mod explain;
 pub mod forward;
 pub mod gateway;
 pub mod identity;

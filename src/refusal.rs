@@ -4,20 +4,22 @@
 //! one, so that an attacker does not learn which check failed); [`Refusal`] adds what the operator needs:
 //! expected and found. Neither ever holds a token, a proof, a key or a signature.
 
+mod advice;
 mod answer;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+pub use advice::Advice;
 pub use answer::{Answer, Blame};
 
 macro_rules! catalogue {
-    ($($(#[$doc:meta])* $reason:ident $slug:literal $answer:ident $sentence:literal;)*) => {
+    ($($(#[doc = $doc:literal])* $reason:ident $slug:literal $answer:ident $sentence:literal;)*) => {
         /// Every reason to refuse a request. The slug is what metrics, the access log and tests carry;
         /// the description is the fixed sentence that a client may read.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Reason { $($(#[$doc])* $reason,)* }
+        pub enum Reason { $($(#[doc = $doc])* $reason,)* }
 
         impl Reason {
             /// The whole catalogue, in its order.
@@ -26,6 +28,11 @@ macro_rules! catalogue {
             /// The stable id: metric label and access-log field.
             pub const fn slug(self) -> &'static str {
                 match self { $(Self::$reason => $slug,)* }
+            }
+
+            /// What was wrong, as it is documented.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$reason => concat!($($doc),*).trim_ascii(),)* }
             }
 
             /// What the client hears.

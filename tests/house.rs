@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// Which stations each station may import, in the order of a request's way. What is not listed may import anything.
-const MAY_IMPORT: [(&str, &[&str]); 19] = [
+const MAY_IMPORT: [(&str, &[&str]); 20] = [
     ("workers", &[]),
     ("refusal", &[]),
     ("time", &[]),
@@ -26,6 +26,7 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
     ("introspect", &["refusal", "time", "clock", "verify", "keys", "prover"]),
     ("tokens", &["refusal", "time", "clock", "verify", "keys", "introspect"]),
     ("authorize", &["refusal", "time", "request", "verify", "limits", "routes", "replay"]),
+    ("explain", &["refusal", "time", "request", "verify", "routes"]),
     ("respond", &["refusal", "request", "routes"]),
     ("forward", &["refusal", "request", "identity", "limits", "routes", "authorize", "keys", "workers"]),
     ("telemetry", &["refusal", "time", "clock", "request", "verify"]),
@@ -54,7 +55,7 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
 ];
 
 /// Stations without I/O, async, clock and logging.
-const PURE: [&str; 8] = ["refusal", "time", "request", "verify", "identity", "limits", "routes", "respond"];
+const PURE: [&str; 9] = ["refusal", "time", "request", "verify", "identity", "limits", "routes", "explain", "respond"];
 
 const IMPURE: [&str; 13] = [
     "tokio",

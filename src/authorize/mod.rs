@@ -128,7 +128,7 @@ impl<B> Presented<B> {
         if !token.is(&self.hash) {
             return Err(self.refuse(Reason::TokenSignature.into()));
         }
-        match self.policy.accept_issuer(&token) {
+        match self.policy.accept_issuer(token.issuer()) {
             Ok(()) => Ok(Verified { presented: self, token }),
             Err(refusal) => Err(self.refuse(refusal)),
         }

@@ -1,4 +1,4 @@
-//! The configuration file that `serve` and `check` are given.
+//! The configuration file that `serve`, `check` and `explain` are given.
 
 use std::env;
 use std::io::{self, IsTerminal as _};
@@ -25,8 +25,13 @@ impl ConfigArgs {
 
     /// Reads it, and tells on standard error why it cannot be used. `None`: it cannot.
     pub fn load(&self) -> Option<Loaded> {
-        config::load(&self.config, &|name| env::var(name).ok()).map_err(|report| tell(&report)).ok()
+        load(&self.config)
     }
+}
+
+/// Reads a configuration, and tells on standard error why it cannot be used. `None`: it cannot.
+pub fn load(file: &Path) -> Option<Loaded> {
+    config::load(file, &|name| env::var(name).ok()).map_err(|report| tell(&report)).ok()
 }
 
 /// Shows problems on standard error, with their places.

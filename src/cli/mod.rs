@@ -12,6 +12,7 @@ mod check;
 mod configuration;
 mod credentials;
 mod demo;
+mod explain;
 mod health;
 mod key;
 mod proof;
@@ -46,6 +47,7 @@ enum Verb {
     Check(check::Check),
     Health(health::Health),
     Demo(demo::Demo),
+    Explain(explain::Explain),
     Request(request::Request),
     Proof(proof::Proof),
     Key(key::Key),
@@ -62,6 +64,7 @@ impl Cli {
             Verb::Check(verb) => verb.run(),
             Verb::Health(verb) => verb.run(),
             Verb::Demo(verb) => verb.run(),
+            Verb::Explain(verb) => verb.run(),
             Verb::Request(verb) => verb.run(),
             Verb::Proof(verb) => verb.run(),
             Verb::Key(verb) => verb.run(),

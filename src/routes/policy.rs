@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::limits::RouteLimits;
 use crate::refusal::{Reason, Refusal, shown};
 use crate::time::UnixTime;
-use crate::verify::{Accepted, AccessToken};
+use crate::verify::{Accepted, AccessToken, TokenClaims};
 
 /// Who may pass.
 #[derive(Debug, Clone)]
@@ -52,13 +52,11 @@ impl Policy {
     ///
     /// # Errors
     /// [`Reason::TokenIssuerNotAccepted`].
-    pub fn accept_issuer(&self, token: &AccessToken) -> Result<(), Refusal> {
-        if self.issuers.is_empty() || self.issuers.iter().any(|issuer| issuer == token.issuer()) {
+    pub fn accept_issuer(&self, issuer: &str) -> Result<(), Refusal> {
+        if self.issuers.is_empty() || self.issuers.iter().any(|accepted| accepted == issuer) {
             return Ok(());
         }
-        Err(Refusal::new(Reason::TokenIssuerNotAccepted)
-            .expected(self.issuers.join(" or "))
-            .found(token.issuer().to_owned()))
+        Err(Refusal::new(Reason::TokenIssuerNotAccepted).expected(self.issuers.join(" or ")).found(issuer.to_owned()))
     }
 
     /// What the token allows (RFC 6750 §3.1) and how its user was authenticated (RFC 9470 §4). A missing claim
@@ -67,20 +65,46 @@ impl Policy {
     /// # Errors
     /// [`Reason::ScopeMissing`], [`Reason::AuthenticationWeak`], [`Reason::AuthenticationOld`].
     pub fn permit(&self, token: &AccessToken, now: UnixTime) -> Result<(), Refusal> {
-        if let Some(missing) = self.scopes.iter().find(|scope| !token.has_scope(scope)) {
-            return Err(Refusal::new(Reason::ScopeMissing)
+        let claims = token.claims();
+        self.check_scopes(claims)?;
+        self.check_authentication(claims)?;
+        self.check_authentication_age(claims, now)
+    }
+
+    /// All scopes are there. Proves nothing by itself; [`Self::permit`] asks it of a token that holds.
+    ///
+    /// # Errors
+    /// [`Reason::ScopeMissing`].
+    pub fn check_scopes(&self, claims: &TokenClaims) -> Result<(), Refusal> {
+        match self.scopes.iter().find(|scope| !claims.has_scope(scope)) {
+            None => Ok(()),
+            Some(missing) => Err(Refusal::new(Reason::ScopeMissing)
                 .expected(missing.clone())
-                .found(shown(token.scope().unwrap_or("no scope"))));
+                .found(shown(claims.scope().unwrap_or("no scope")))),
         }
-        let weak = !self.acr_values.is_empty()
-            && !token.acr().is_some_and(|acr| self.acr_values.iter().any(|wanted| wanted == acr));
-        if weak {
-            return Err(Refusal::new(Reason::AuthenticationWeak)
-                .expected(self.acr_values.join(" or "))
-                .found(shown(token.acr().unwrap_or("no acr"))));
+    }
+
+    /// The authentication was one of the wanted. Proves nothing by itself.
+    ///
+    /// # Errors
+    /// [`Reason::AuthenticationWeak`].
+    pub fn check_authentication(&self, claims: &TokenClaims) -> Result<(), Refusal> {
+        let is_wanted = |acr: &str| self.acr_values.iter().any(|wanted| wanted == acr);
+        if self.acr_values.is_empty() || claims.acr().is_some_and(is_wanted) {
+            return Ok(());
         }
+        Err(Refusal::new(Reason::AuthenticationWeak)
+            .expected(self.acr_values.join(" or "))
+            .found(shown(claims.acr().unwrap_or("no acr"))))
+    }
+
+    /// The authentication is recent enough. Proves nothing by itself.
+    ///
+    /// # Errors
+    /// [`Reason::AuthenticationOld`].
+    pub fn check_authentication_age(&self, claims: &TokenClaims, now: UnixTime) -> Result<(), Refusal> {
         match self.max_auth_age {
-            Some(age) if token.auth_time().is_none_or(|at| at + age < now) => {
+            Some(age) if claims.auth_time().is_none_or(|at| at + age < now) => {
                 Err(Refusal::new(Reason::AuthenticationOld).expected(format!("at most {} s ago", age.as_secs())))
             }
             _ => Ok(()),

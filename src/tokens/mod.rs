@@ -14,8 +14,8 @@ use quick_cache::sync::Cache;
 use crate::clock::Clock;
 use crate::introspect::Introspectors;
 use crate::keys::{Issuer, Issuers};
-use crate::refusal::{Reason, Refusal, shown};
-use crate::verify::{AccessToken, ProofHeader, ProofKeys, TokenHash, UnverifiedToken, is_opaque};
+use crate::refusal::{Reason, Refusal};
+use crate::verify::{AccessToken, ProofHeader, ProofKeys, TokenHash, UnverifiedToken, is_opaque, unknown_issuer};
 
 /// Bytes that remembered tokens may weigh together, by estimate.
 const TOKEN_BYTES: u64 = 64 * 1024 * 1024;
@@ -168,9 +168,7 @@ impl ProofKeys for Tokens {
 }
 
 fn issuer_of<'i>(issuers: &'i Issuers, name: &str) -> Result<&'i Issuer, Refusal> {
-    // Nobody vouches for the token yet: what is shown of it is a URL, as issuers are, or nothing.
-    let found = || if name.starts_with("https://") { shown(name) } else { "no https URL".to_owned() };
-    issuers.get(name).ok_or_else(|| Refusal::new(Reason::TokenIssuer).expected("a configured issuer").found(found()))
+    issuers.get(name).ok_or_else(|| unknown_issuer(name))
 }
 
 impl fmt::Debug for Tokens {

@@ -5,7 +5,6 @@
 //! [`AccessToken::check`], asked again for every request. Neither looks at the binding.
 
 use std::fmt;
-use std::time::Duration;
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -17,15 +16,13 @@ use super::confirmation::Confirmation;
 use super::json::Json;
 use super::jwk::{Keyset, Thumbprint};
 use super::rules::IssuerRules;
-use super::signed::SignedJwt;
+use super::signed::{self, SignedJwt};
+use super::token_claims::{Form, TokenClaims};
 use crate::refusal::{Reason, Refusal, shown};
 use crate::time::UnixTime;
 
 /// Longest accepted access token, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
-
-/// How far in the future `iat` may lie before the token is refused (FAPI 2.0 §5.3.2.1).
-pub(super) const MAX_ISSUED_AHEAD: Duration = Duration::from_mins(1);
 
 /// SHA-256 of an access token's ASCII: the token cache's key, and `ath` of its proofs (RFC 9449 §4.2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,8 +72,7 @@ impl<'a> UnverifiedToken<'a> {
     /// # Errors
     /// [`Reason::TokenIssuer`].
     pub fn issuer(&self) -> Result<&str, Refusal> {
-        let missing = || Refusal::new(Reason::TokenIssuer).expected("iss, a string").found("none");
-        self.jwt.claims().string("iss").ok_or_else(missing)
+        claimed_issuer(self.jwt.claims())
     }
 
     /// Checks type, algorithm and signature against the rules and keys of the issuer that the token claims
@@ -87,23 +83,53 @@ impl<'a> UnverifiedToken<'a> {
     /// [`Reason::TokenIssuer`], [`Reason::TokenType`], [`Reason::TokenAlgorithm`], [`Reason::TokenKeyUnknown`],
     /// [`Reason::TokenSignature`], [`Reason::TokenClaims`], and what the confirmation's form is refused for.
     pub fn verify(self, rules: &IssuerRules, keys: &Keyset) -> Result<AccessToken, Refusal> {
-        if self.issuer()? != rules.issuer {
-            return Err(Refusal::new(Reason::TokenIssuer).expected(rules.issuer.clone()));
-        }
-        if !rules.token_types.iter().any(|accepted| self.jwt.is_typed(accepted)) {
-            return Err(Refusal::new(Reason::TokenType)
-                .expected(format!("typ {}", rules.token_types.join(" or ")))
-                .found(if self.jwt.header().has("typ") { "another" } else { "none" }));
-        }
-        let algorithm = self.jwt.algorithm();
-        if !rules.algorithms.contains(&algorithm) {
-            return Err(Refusal::new(Reason::TokenAlgorithm)
-                .expected(Algorithm::challenge_list(&rules.algorithms))
-                .found(algorithm.name()));
-        }
-        let ground = Ground::Signature(self.jwt.signing_key(keys)?, algorithm);
+        check_issuer(self.issuer()?, rules)?;
+        check_type(self.jwt.header(), rules)?;
+        check_algorithm(self.jwt.algorithm(), rules)?;
+        let ground = Ground::Signature(self.jwt.signing_key(keys)?, self.jwt.algorithm());
         AccessToken::of_claims(self.jwt.into_claims(), self.hash, ground, rules)
     }
+}
+
+/// `iss` of a token that nobody vouches for yet.
+pub(super) fn claimed_issuer(claims: &Json) -> Result<&str, Refusal> {
+    let missing = || Refusal::new(Reason::TokenIssuer).expected("iss, a string").found("none");
+    claims.string("iss").ok_or_else(missing)
+}
+
+/// The refusal of a token whose `iss` is none of the configured issuers'.
+pub fn unknown_issuer(claimed: &str) -> Refusal {
+    // Nobody vouches for the token yet: what is shown of it is a URL, as issuers are, or nothing.
+    let found = if claimed.starts_with("https://") { shown(claimed) } else { "no https URL".to_owned() };
+    Refusal::new(Reason::TokenIssuer).expected("a configured issuer").found(found)
+}
+
+/// RFC 9068 §4: `iss` is the issuer of the rules.
+pub(super) fn check_issuer(issuer: &str, rules: &IssuerRules) -> Result<(), Refusal> {
+    if issuer != rules.issuer {
+        return Err(Refusal::new(Reason::TokenIssuer).expected(rules.issuer.clone()));
+    }
+    Ok(())
+}
+
+/// RFC 9068 §4, RFC 8725 §3.11: `typ` says that this is an access token.
+pub(super) fn check_type(header: &Json, rules: &IssuerRules) -> Result<(), Refusal> {
+    if !rules.token_types.iter().any(|accepted| signed::is_typed(header, accepted)) {
+        return Err(Refusal::new(Reason::TokenType)
+            .expected(format!("typ {}", rules.token_types.join(" or ")))
+            .found(if header.has("typ") { "another" } else { "none" }));
+    }
+    Ok(())
+}
+
+/// RFC 8725 §3.1: `alg` is one that the issuer may use.
+pub(super) fn check_algorithm(algorithm: Algorithm, rules: &IssuerRules) -> Result<(), Refusal> {
+    if !rules.algorithms.contains(&algorithm) {
+        return Err(Refusal::new(Reason::TokenAlgorithm)
+            .expected(Algorithm::challenge_list(&rules.algorithms))
+            .found(algorithm.name()));
+    }
+    Ok(())
 }
 
 /// Whether a token is short enough to be looked at.
@@ -133,60 +159,18 @@ pub(super) enum Ground {
 pub struct AccessToken {
     hash: TokenHash,
     ground: Ground,
-    claims: Json,
-    issuer: String,
-    audiences: Vec<String>,
-    expires: Option<UnixTime>,
-    not_before: Option<UnixTime>,
-    issued_at: Option<UnixTime>,
-    auth_time: Option<UnixTime>,
-    confirmation: Result<Option<Confirmation>, Refusal>,
+    claims: TokenClaims,
 }
 
 impl AccessToken {
-    /// A JWT must say who it is for and until when (RFC 9068 §2.2). An answer may leave out anything but `active`
-    /// (RFC 7662 §2.2); without an `iss`, the issuer is whoever was asked.
     pub(super) fn of_claims(
         claims: Json,
         hash: TokenHash,
         ground: Ground,
         rules: &IssuerRules,
     ) -> Result<Self, Refusal> {
-        let wrong = |expected: &'static str| Refusal::new(Reason::TokenClaims).expected(expected);
-        let date = |name: &str, expected: &'static str| match claims.get(name) {
-            None => Ok(None),
-            Some(value) => {
-                value.as_f64().and_then(UnixTime::from_numeric_date).map(Some).ok_or_else(|| wrong(expected))
-            }
-        };
-        let is_jwt = ground != Ground::Introspection;
-        // RFC 9068 §2.2 demands more; these are the ones that a decision here rests on.
-        if is_jwt && claims.string("sub").is_none() && claims.string("client_id").is_none() {
-            return Err(wrong("sub or client_id, a string"));
-        }
-        if claims.get("scope").is_some_and(|scope| !scope.is_string()) {
-            return Err(wrong("scope, a string of names separated by spaces"));
-        }
-        let issuer = match claims.get("iss") {
-            None if !is_jwt => &rules.issuer,
-            iss => iss.and_then(Value::as_str).ok_or_else(|| wrong("iss, a string"))?,
-        };
-        let expires = date("exp", "exp, a date in seconds")?;
-        if is_jwt && expires.is_none() {
-            return Err(wrong("exp, a date in seconds"));
-        }
-        Ok(Self {
-            hash,
-            ground,
-            issuer: issuer.to_owned(),
-            audiences: audiences(&claims)?,
-            expires,
-            not_before: date("nbf", "nbf, a date in seconds")?,
-            issued_at: date("iat", "iat, a date in seconds")?,
-            auth_time: date("auth_time", "auth_time, a date in seconds")?,
-            confirmation: Confirmation::of(&claims),
-            claims,
-        })
+        let form = if ground == Ground::Introspection { Form::Answer } else { Form::Jwt };
+        Ok(Self { hash, ground, claims: TokenClaims::read(claims, form, rules)? })
     }
 
     /// What depends on the moment and the configuration: issuer, audience, expiry. Asked for every request.
@@ -194,27 +178,10 @@ impl AccessToken {
     /// # Errors
     /// [`Reason::TokenIssuer`], [`Reason::TokenAudience`], [`Reason::TokenExpired`], [`Reason::TokenNotYetValid`].
     pub fn check(&self, rules: &IssuerRules, now: UnixTime) -> Result<(), Refusal> {
-        if self.issuer != rules.issuer {
-            return Err(Refusal::new(Reason::TokenIssuer).expected(rules.issuer.clone()));
-        }
-        if !self.audiences.iter().any(|audience| rules.audiences.contains(audience)) {
-            return Err(Refusal::new(Reason::TokenAudience)
-                .expected(rules.audiences.join(" or "))
-                .found(if self.audiences.is_empty() { "none".to_owned() } else { shown(&self.audiences.join(", ")) }));
-        }
-        if let Some(expires) = self.expires.filter(|expires| now >= *expires + rules.clock_skew) {
-            return Err(Refusal::new(Reason::TokenExpired)
-                .expected("an exp in the future")
-                .found(format!("{:.0} s ago", now.seconds_since(expires))));
-        }
-        let ahead = |date: Option<UnixTime>, tolerance: Duration| date.is_some_and(|date| date > now + tolerance);
-        if ahead(self.not_before, rules.clock_skew) || ahead(self.issued_at, MAX_ISSUED_AHEAD) {
-            let latest = self.not_before.max(self.issued_at).unwrap_or(now);
-            return Err(Refusal::new(Reason::TokenNotYetValid)
-                .expected("nbf and iat in the past")
-                .found(format!("{:.0} s ahead", latest.seconds_since(now))));
-        }
-        Ok(())
+        check_issuer(self.claims.issuer(), rules)?;
+        self.claims.check_audience(rules)?;
+        self.claims.check_expiry(rules, now)?;
+        self.claims.check_beginning(rules, now)
     }
 
     /// Whether this is the token that hashes to `hash`.
@@ -232,19 +199,24 @@ impl AccessToken {
         matches!(self.ground, Ground::Signature(key, algorithm) if keys.contains(key, algorithm))
     }
 
+    /// What it says.
+    pub const fn claims(&self) -> &TokenClaims {
+        &self.claims
+    }
+
     /// `iss`.
     pub fn issuer(&self) -> &str {
-        &self.issuer
+        self.claims.issuer()
     }
 
     /// `exp`, which a JWT always has.
     pub const fn expires(&self) -> Option<UnixTime> {
-        self.expires
+        self.claims.expires()
     }
 
     /// `client_id`, if the token tells.
     pub fn client_id(&self) -> Option<&str> {
-        self.claims.string("client_id")
+        self.claims.client_id()
     }
 
     /// What key the token is bound to; `None`: to none.
@@ -252,50 +224,33 @@ impl AccessToken {
     /// # Errors
     /// [`Reason::ConfirmationMalformed`], [`Reason::ConfirmationUnenforceable`].
     pub fn confirmation(&self) -> Result<Option<&Confirmation>, Refusal> {
-        self.confirmation.as_ref().map(Option::as_ref).map_err(Clone::clone)
+        self.claims.confirmation()
     }
 
     /// `scope`.
     pub fn scope(&self) -> Option<&str> {
-        self.claims.string("scope")
-    }
-
-    /// Whether `scope` names it.
-    pub fn has_scope(&self, wanted: &str) -> bool {
-        self.scope().is_some_and(|scope| scope.split(' ').any(|name| name == wanted))
+        self.claims.scope()
     }
 
     /// `acr`.
     pub fn acr(&self) -> Option<&str> {
-        self.claims.string("acr")
+        self.claims.acr()
     }
 
     /// `auth_time`.
     pub const fn auth_time(&self) -> Option<UnixTime> {
-        self.auth_time
+        self.claims.auth_time()
     }
 
     /// Any claim, for forwarding.
     pub fn claim(&self, name: &str) -> Option<&Value> {
-        self.claims.get(name)
-    }
-}
-
-fn audiences(claims: &Json) -> Result<Vec<String>, Refusal> {
-    let wrong = || Refusal::new(Reason::TokenAudience).expected("aud, a string or an array of strings");
-    match claims.get("aud") {
-        Some(Value::String(one)) => Ok(vec![one.clone()]),
-        None => Ok(Vec::new()),
-        Some(Value::Array(several)) => {
-            several.iter().map(|item| item.as_str().map(str::to_owned).ok_or_else(wrong)).collect()
-        }
-        Some(_) => Err(wrong()),
+        self.claims.claim(name)
     }
 }
 
 impl fmt::Debug for AccessToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AccessToken").field("issuer", &self.issuer).finish_non_exhaustive()
+        f.debug_struct("AccessToken").field("issuer", &self.issuer()).finish_non_exhaustive()
     }
 }
 

@@ -182,7 +182,7 @@ pub fn prove(
 }
 
 /// RFC 8705 §3: the certificate of the handshake is the one that the token names.
-fn check_certificate(wanted: &[u8; 32], shown: Option<&ClientCertificate>) -> Result<(), Refusal> {
+pub(super) fn check_certificate(wanted: &[u8; 32], shown: Option<&ClientCertificate>) -> Result<(), Refusal> {
     let Some(certificate) = shown else {
         return Err(Refusal::new(Reason::CertificateMissing).expected("a client certificate").found("none"));
     };

@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
-use super::access_token::{AccessToken, Ground, MAX_ISSUED_AHEAD, TokenHash};
+use super::access_token::{AccessToken, Ground, TokenHash};
 use super::json::Json;
 use super::jwk::Keyset;
 use super::rules::IssuerRules;
 use super::signed::SignedJwt;
+use super::token_claims::MAX_ISSUED_AHEAD;
 use crate::refusal::{Reason, Refusal};
 use crate::time::UnixTime;
 

@@ -13,7 +13,8 @@ use base64::{Engine as _, alphabet};
 /// Keys of one `kid` that are tried; more would let an issuer's mistake burn our time.
 const MAX_CANDIDATES: usize = 8;
 
-/// A JWT whose signature nobody checked yet.
+/// A JWT whose signature nobody checked yet. [`SignedJwt::read`] takes the steps below in their order, and stops at the
+/// first that fails.
 pub struct SignedJwt<'a> {
     jws: Compact<'a>,
     header: Json,
@@ -27,17 +28,11 @@ impl<'a> SignedJwt<'a> {
     /// # Errors
     /// [`Reason::TokenMalformed`], [`Reason::TokenCritical`], [`Reason::TokenAlgorithm`].
     pub fn read(text: &'a str) -> Result<Self, Refusal> {
-        let malformed = |found| Refusal::new(Reason::TokenMalformed).expected("a signed JWT").found(found);
-        let jws = Compact::split(text).ok_or_else(|| malformed("other than three segments"))?;
-        let header = jws::decode_object(jws.header).ok_or_else(|| malformed("a header that is not strict JSON"))?;
-        if jws::demands_extension(&header) {
-            return Err(Refusal::new(Reason::TokenCritical).found("crit or b64 in the header"));
-        }
-        let algorithm = header
-            .string("alg")
-            .and_then(Algorithm::from_name)
-            .ok_or_else(|| Refusal::new(Reason::TokenAlgorithm).expected("an asymmetric signature algorithm"))?;
-        let claims = jws.claims().ok_or_else(|| malformed("claims that are not strict JSON"))?;
+        let jws = split(text)?;
+        let header = read_header(&jws)?;
+        check_extensions(&header)?;
+        let algorithm = read_algorithm(&header)?;
+        let claims = read_claims(&jws)?;
         Ok(Self { jws, header, claims, algorithm })
     }
 
@@ -63,7 +58,7 @@ impl<'a> SignedJwt<'a> {
 
     /// Whether `typ` is this media type.
     pub fn is_typed(&self, media_type: &str) -> bool {
-        self.header.string("typ").is_some_and(|typ| same_media_type(media_type, typ))
+        is_typed(&self.header, media_type)
     }
 
     /// The key among `keys` under which the signature verifies, for the `alg` and `kid` of the header.
@@ -71,30 +66,77 @@ impl<'a> SignedJwt<'a> {
     /// # Errors
     /// [`Reason::TokenKeyUnknown`], [`Reason::TokenSignature`], [`Reason::TokenMalformed`].
     pub fn signing_key(&self, keys: &Keyset) -> Result<Thumbprint, Refusal> {
-        let unknown = || {
-            let kid = if self.header.has("kid") { "another kid" } else { "no kid" };
-            Refusal::new(Reason::TokenKeyUnknown)
-                .expected("a kid and alg of the issuer's JWK set")
-                .found(format!("{kid}, {}", self.algorithm))
-        };
-        let kid = match self.header.get("kid") {
-            None => None,
-            Some(kid) => Some(kid.as_str().ok_or_else(unknown)?),
-        };
-        let malformed = || Refusal::new(Reason::TokenMalformed).found("a signature that is not base64url");
-        let signature = self.jws.signature_bytes().ok_or_else(malformed)?;
-        let mut candidates = keys.candidates(kid, self.algorithm).take(MAX_CANDIDATES).peekable();
-        if candidates.peek().is_none() {
-            return Err(unknown());
-        }
-        candidates
-            .find(|key| key.verifies(self.jws.signing_input.as_bytes(), &signature))
-            .map(PublicKey::thumbprint)
-            // Without a kid, a key that the issuer took into use since looks just like a wrong signature.
-            .ok_or_else(|| if kid.is_some() { Reason::TokenSignature.into() } else { unknown() })
+        signing_key(&self.jws, &self.header, self.algorithm, keys)
     }
 }
 
+fn malformed(found: &'static str) -> Refusal {
+    Refusal::new(Reason::TokenMalformed).expected("a signed JWT").found(found)
+}
+
+/// RFC 7515 §7.1: three segments.
+pub fn split(text: &str) -> Result<Compact<'_>, Refusal> {
+    Compact::split(text).ok_or_else(|| malformed("other than three segments"))
+}
+
+/// The protected header as strict JSON.
+pub fn read_header(jws: &Compact<'_>) -> Result<Json, Refusal> {
+    jws::decode_object(jws.header).ok_or_else(|| malformed("a header that is not strict JSON"))
+}
+
+/// RFC 7515 §4.1.11, RFC 7797 §7.
+pub fn check_extensions(header: &Json) -> Result<(), Refusal> {
+    if jws::demands_extension(header) {
+        return Err(Refusal::new(Reason::TokenCritical).found("crit or b64 in the header"));
+    }
+    Ok(())
+}
+
+/// `alg`, if it is one that could be accepted of anybody.
+pub fn read_algorithm(header: &Json) -> Result<Algorithm, Refusal> {
+    let unknown = || Refusal::new(Reason::TokenAlgorithm).expected("an asymmetric signature algorithm");
+    header.string("alg").and_then(Algorithm::from_name).ok_or_else(unknown)
+}
+
+/// The claims as strict JSON.
+pub fn read_claims(jws: &Compact<'_>) -> Result<Json, Refusal> {
+    jws.claims().ok_or_else(|| malformed("claims that are not strict JSON"))
+}
+
+/// Whether `typ` is this media type.
+pub fn is_typed(header: &Json, media_type: &str) -> bool {
+    header.string("typ").is_some_and(|typ| same_media_type(media_type, typ))
+}
+
+/// [`SignedJwt::signing_key`].
+pub fn signing_key(
+    jws: &Compact<'_>,
+    header: &Json,
+    algorithm: Algorithm,
+    keys: &Keyset,
+) -> Result<Thumbprint, Refusal> {
+    let unknown = || {
+        let kid = if header.has("kid") { "another kid" } else { "no kid" };
+        Refusal::new(Reason::TokenKeyUnknown)
+            .expected("a kid and alg of the issuer's JWK set")
+            .found(format!("{kid}, {algorithm}"))
+    };
+    let kid = match header.get("kid") {
+        None => None,
+        Some(kid) => Some(kid.as_str().ok_or_else(unknown)?),
+    };
+    let malformed = || Refusal::new(Reason::TokenMalformed).found("a signature that is not base64url");
+    let signature = jws.signature_bytes().ok_or_else(malformed)?;
+    let mut candidates = keys.candidates(kid, algorithm).take(MAX_CANDIDATES).peekable();
+    if candidates.peek().is_none() {
+        return Err(unknown());
+    }
+    candidates
+        .find(|key| key.verifies(jws.signing_input.as_bytes(), &signature))
+        .map(PublicKey::thumbprint)
+        // Without a kid, a key that the issuer took into use since looks just like a wrong signature.
+        .ok_or_else(|| if kid.is_some() { Reason::TokenSignature.into() } else { unknown() })
+}
 /// As careless readers decode.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,

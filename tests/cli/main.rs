@@ -22,6 +22,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 mod demo;
+mod explain;
 mod health;
 mod request;
 mod server;
@@ -39,7 +40,12 @@ struct Ran {
 
 fn run_with(token: Option<&str>, folder: &TempDir, arguments: &[&str]) -> Ran {
     let mut command = Command::new(BIN);
-    command.current_dir(folder).env_remove("KEYBOUND_TOKEN").args(arguments).timeout(PATIENCE);
+    command
+        .current_dir(folder)
+        .env_remove("KEYBOUND_TOKEN")
+        .env_remove("KEYBOUND_PROOF")
+        .args(arguments)
+        .timeout(PATIENCE);
     command.envs(token.map(|token| ("KEYBOUND_TOKEN", token)));
     let output = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -254,7 +260,7 @@ fn help_explains() {
     assert_eq!(done(&folder, &["--version"]), concat!("keybound ", env!("CARGO_PKG_VERSION"), "\n"));
     let help = done(&folder, &["--help"]);
     assert!(help.contains("proves possession of the key") && help.contains("Exit codes:"), "{help}");
-    for verb in ["request", "proof", "key", "health"] {
+    for verb in ["request", "proof", "key", "health", "explain"] {
         let help = run_with(Some("hidden"), &folder, &[verb, "--help"]).out;
         assert!(help.contains("Example") && !help.contains("hidden"), "{help}");
     }

@@ -10,6 +10,7 @@ mod cors;
 mod decision;
 mod detours;
 mod differential;
+mod explain;
 mod extraction;
 mod fixtures;
 mod hops;

@@ -1,7 +1,7 @@
 //! A verified token comes from verification only.
-use keybound::verify::AccessToken;
+use keybound::verify::{AccessToken, TokenHash};
 
 fn main() {
     let _ = AccessToken::default();
-    let _ = AccessToken { issuer: String::new() };
+    let _ = AccessToken { hash: TokenHash::of("x") };
 }

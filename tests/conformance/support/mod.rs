@@ -4,6 +4,7 @@
 //! refused for one reason, is answered by the catalogue, is counted once, reaches nobody and spends nothing; and
 //! the good request still passes.
 
+pub mod explained;
 pub mod frames;
 pub mod keys;
 pub mod mint;
@@ -220,6 +221,8 @@ pub struct World {
     /// Where the metadata of the baseline's route are, if anywhere.
     pub resource_metadata: Option<String>,
     pub dialer: Dialer,
+    /// What `keybound explain` would know, where a configuration alone decides.
+    pub explained: Option<explained::Explained>,
     _files: tempfile::TempDir,
 }
 
@@ -257,6 +260,7 @@ impl World {
             let suffix = prefix.map_or_else(String::new, |rest| format!("/{rest}"));
             format!("{url}/.well-known/oauth-protected-resource{suffix}")
         });
+        let explained = explained::Explained::of(&plan, &jwks_file);
         let address = plan.upstream.unwrap_or(upstream.address);
         let settings = settings(plan, address, &jwks_file);
         let tls = settings.listeners[0].tls.is_some().then(|| client_tls(None));
@@ -268,7 +272,20 @@ impl World {
         }
         let dialer = Dialer { address: server.addresses()[0], tls, server_name: HOST.to_owned(), announce: Vec::new() };
         let (k1, k2) = (Arc::new(Key::es256()), Arc::new(Key::es256()));
-        Self { server, clock, upstream, issuer_key, k1, k2, nonces, cors, resource_metadata, dialer, _files: files }
+        Self {
+            server,
+            clock,
+            upstream,
+            issuer_key,
+            k1,
+            k2,
+            nonces,
+            cors,
+            resource_metadata,
+            dialer,
+            explained,
+            _files: files,
+        }
     }
 
     pub fn now(&self) -> i64 {
@@ -350,6 +367,7 @@ impl World {
         let answer = shot.send(http).await;
         assert_eq!(answer.status, 200, "{http:?} {} {answer:?}", shot.what());
         assert_eq!(self.upstream.count(), before + 1, "the upstream sees a good request once");
+        self.explains(None, shot);
         answer
     }
 
@@ -376,6 +394,7 @@ impl World {
         assert_eq!(self.upstream.count(), seen, "the upstream saw nothing: {context}");
         assert_eq!(self.spent(), spent, "no proof was spent: {context}");
         shape::assert_refusal(&answer, reason, shot);
+        self.explains(Some(reason), shot);
         let good = shot.good_sibling(self).send(http).await;
         assert_eq!(good.status, 200, "a good request still passes after {context}: {good:?}");
         assert_eq!(self.upstream.count(), seen + 1, "and reaches the upstream: {context}");
