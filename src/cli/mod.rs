@@ -17,6 +17,7 @@ mod health;
 mod key;
 mod proof;
 mod request;
+mod schema;
 mod serve;
 mod stdout;
 
@@ -51,6 +52,7 @@ enum Verb {
     Request(request::Request),
     Proof(proof::Proof),
     Key(key::Key),
+    Schema(schema::Schema),
 }
 
 impl Cli {
@@ -68,6 +70,7 @@ impl Cli {
             Verb::Request(verb) => verb.run(),
             Verb::Proof(verb) => verb.run(),
             Verb::Key(verb) => verb.run(),
+            Verb::Schema(verb) => verb.run(),
         }
     }
 }

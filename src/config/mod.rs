@@ -5,13 +5,15 @@
 //! that nobody understood.
 //!
 //! The stations: `document` (text to nodes with places), `reading` and `values` (nodes to `written`, the
-//! configuration as written), `meaning` (as written to as meant), `report` (problems as rustc prints them).
+//! configuration as written), `schema` (the same for editors), `meaning` (as written to as meant), `report` (problems as
+//! rustc prints them).
 
 mod document;
 mod environment;
 mod meaning;
 mod reading;
 mod report;
+mod schema;
 mod secrecy;
 mod values;
 mod written;
@@ -26,6 +28,11 @@ pub use report::{Finding, Report, Severity};
 
 /// More than any configuration holds; bounds what a wrong path, say to a device, can cost.
 const MAX_BYTES: u64 = 1 << 20;
+
+/// What a configuration may hold, as a JSON Schema (2020-12).
+pub fn schema() -> serde_json::Value {
+    schema::schema::<written::Configuration>("Configuration")
+}
 
 /// A configuration that can be used.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::document::{Node, Value};
 use super::environment;
 use super::report::{Place, Problem, Severity};
+use super::schema::Schema;
 use super::values::{choices, closest, describe};
 
 /// One reading of one file: what it may ask, and the problems found so far.
@@ -89,13 +90,13 @@ impl Place {
 }
 
 /// What a value can be read as.
-pub trait Written: Sized {
+pub trait Written: Schema + Sized {
     /// `None` when a problem was reported.
     fn read(node: &Node, path: &str, reading: &mut Reading<'_>) -> Option<Self>;
 }
 
 /// What a mapping has under one name.
-pub trait Member: Sized {
+pub trait Member: Schema + Sized {
     /// `owner` is the mapping's place, for what is not there.
     fn read(value: Option<&Node>, path: String, owner: Place, reading: &mut Reading<'_>) -> Self;
 }
@@ -265,7 +266,7 @@ pub fn named<'n>(node: &'n Node, path: &str, reading: &mut Reading<'_>) -> Optio
 }
 
 /// Rust writes a field as `r#match` where the file says `match`.
-fn plain(name: &str) -> &str {
+pub fn plain(name: &str) -> &str {
     name.strip_prefix("r#").unwrap_or(name)
 }
 

@@ -1,7 +1,7 @@
 //! The configuration as written: which names a file may hold and what type of value each one takes.
 //! What the values mean, and what they are when left out, is decided in `meaning`.
 
-mod forms;
+mod unions;
 mod words;
 
 use std::time::Duration;
@@ -9,15 +9,17 @@ use std::time::Duration;
 use super::document::Node;
 use super::reading::{Field, Member, Members, Nullable, Reading, Written};
 use super::report::Place;
+use super::schema::{Definitions, Schema};
 use super::values::{Named, Size};
 
-pub use forms::{CertificateHeader, Files, Trust};
+pub use unions::*;
 pub use words::*;
 
 /// Structures that read themselves from a mapping. As a field's type, one that is left out is an empty one.
 macro_rules! written {
-    ($($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty,)+ })+) => {$(
-        $(#[$doc])*
+    ($($(#[doc = $doc:literal])* $(#[allow($($lint:tt)*)])? $name:ident { $($field:ident: $type:ty,)+ })+) => {$(
+        $(#[doc = $doc])*
+        $(#[allow($($lint)*)])?
         #[derive(Debug)]
         pub struct $name {
             $(pub $field: $type,)+
@@ -26,6 +28,14 @@ macro_rules! written {
         impl $name {
             fn fill(members: &Members<'_>, reading: &mut Reading<'_>) -> Self {
                 Self { $($field: members.take(stringify!($field), reading),)+ }
+            }
+        }
+
+        impl Schema for $name {
+            fn schema(definitions: &mut Definitions) -> serde_json::Value {
+                definitions.mapping(stringify!($name), concat!($($doc),*), |definitions| {
+                    vec![$((stringify!($field), <$type>::schema(definitions)),)+]
+                })
             }
         }
 
@@ -337,6 +347,8 @@ written! {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -346,5 +358,15 @@ mod tests {
             let name = format!("{}:", name.trim_start_matches("r#"));
             assert!(example.contains(&name), "{name}");
         }
+    }
+
+    #[test]
+    fn the_schema_has_every_name_and_no_other() {
+        let schema = crate::config::schema();
+        let mappings = schema["$defs"].as_object().unwrap().values().chain([&schema]);
+        let properties = mappings.filter_map(|mapping| mapping.get("properties")?.as_object());
+        let names: BTreeSet<String> = properties.flat_map(|properties| properties.keys().cloned()).collect();
+        let read: BTreeSet<String> = NAMES.iter().map(|name| name.trim_start_matches("r#").to_owned()).collect();
+        assert_eq!(names, read);
     }
 }

@@ -25,6 +25,7 @@ mod demo;
 mod explain;
 mod health;
 mod request;
+mod schema;
 mod server;
 
 const BIN: &str = env!("CARGO_BIN_EXE_keybound");
@@ -260,7 +261,7 @@ fn help_explains() {
     assert_eq!(done(&folder, &["--version"]), concat!("keybound ", env!("CARGO_PKG_VERSION"), "\n"));
     let help = done(&folder, &["--help"]);
     assert!(help.contains("proves possession of the key") && help.contains("Exit codes:"), "{help}");
-    for verb in ["request", "proof", "key", "health", "explain"] {
+    for verb in ["request", "proof", "key", "health", "explain", "schema"] {
         let help = run_with(Some("hidden"), &folder, &[verb, "--help"]).out;
         assert!(help.contains("Example") && !help.contains("hidden"), "{help}");
     }

@@ -2,15 +2,22 @@
 
 use crate::config::document::Node;
 use crate::config::reading::{Reading, Written};
+use crate::config::schema::{Definitions, Schema};
 use crate::config::values::word;
 
 /// Enumerations that read themselves from one of a few words.
 macro_rules! words {
-    ($($(#[$doc:meta])* $name:ident { $($word:literal => $variant:ident,)+ })+) => {$(
-        $(#[$doc])*
+    ($($(#[doc = $doc:literal])* $name:ident { $($word:literal => $variant:ident,)+ })+) => {$(
+        $(#[doc = $doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum $name {
             $($variant,)+
+        }
+
+        impl Schema for $name {
+            fn schema(definitions: &mut Definitions) -> serde_json::Value {
+                definitions.words(stringify!($name), concat!($($doc),*), &[$($word),+])
+            }
         }
 
         impl Written for $name {

@@ -1,14 +1,23 @@
-//! Values that may be written in more than one form.
+//! Values that are written in more than one way.
+
+use serde_json::{Value as Json, json};
 
 use super::{AnyCertificate, Authorities, CertificateField, CertificateName};
 use crate::config::document::{Node, Value};
 use crate::config::reading::{Field, Reading, Written};
+use crate::config::schema::{Definitions, Schema};
 
 /// Which client certificates pass the handshake.
 #[derive(Debug)]
 pub enum Trust {
     Any,
     Authorities(Authorities),
+}
+
+impl Schema for Trust {
+    fn schema(definitions: &mut Definitions) -> Json {
+        json!({ "anyOf": [AnyCertificate::schema(definitions), Authorities::schema(definitions)] })
+    }
 }
 
 impl Written for Trust {
@@ -28,6 +37,12 @@ pub enum CertificateHeader {
     Named(CertificateField),
 }
 
+impl Schema for CertificateHeader {
+    fn schema(definitions: &mut Definitions) -> Json {
+        json!({ "anyOf": [CertificateName::schema(definitions), CertificateField::schema(definitions)] })
+    }
+}
+
 impl Written for CertificateHeader {
     fn read(node: &Node, path: &str, reading: &mut Reading<'_>) -> Option<Self> {
         match &node.value {
@@ -45,6 +60,12 @@ impl Written for CertificateHeader {
 /// One file, or several in an order that matters.
 #[derive(Debug)]
 pub struct Files(pub Vec<Field<String>>);
+
+impl Schema for Files {
+    fn schema(definitions: &mut Definitions) -> Json {
+        json!({ "anyOf": [String::schema(definitions), Vec::<Field<String>>::schema(definitions)] })
+    }
+}
 
 impl Written for Files {
     fn read(node: &Node, path: &str, reading: &mut Reading<'_>) -> Option<Self> {
