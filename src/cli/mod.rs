@@ -9,6 +9,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 mod address;
 mod check;
+mod completions;
 mod configuration;
 mod credentials;
 mod demo;
@@ -53,6 +54,7 @@ enum Verb {
     Proof(proof::Proof),
     Key(key::Key),
     Schema(schema::Schema),
+    Completions(completions::Completions),
 }
 
 impl Cli {
@@ -71,6 +73,7 @@ impl Cli {
             Verb::Proof(verb) => verb.run(),
             Verb::Key(verb) => verb.run(),
             Verb::Schema(verb) => verb.run(),
+            Verb::Completions(verb) => verb.run(),
         }
     }
 }

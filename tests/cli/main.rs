@@ -21,6 +21,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
+mod completions;
 mod demo;
 mod explain;
 mod health;
@@ -261,7 +262,7 @@ fn help_explains() {
     assert_eq!(done(&folder, &["--version"]), concat!("keybound ", env!("CARGO_PKG_VERSION"), "\n"));
     let help = done(&folder, &["--help"]);
     assert!(help.contains("proves possession of the key") && help.contains("Exit codes:"), "{help}");
-    for verb in ["request", "proof", "key", "health", "explain", "schema"] {
+    for verb in ["request", "proof", "key", "health", "explain", "schema", "completions"] {
         let help = run_with(Some("hidden"), &folder, &[verb, "--help"]).out;
         assert!(help.contains("Example") && !help.contains("hidden"), "{help}");
     }
