@@ -266,7 +266,7 @@ impl Reason {
             ),
             Self::ReplayKeyQuota => (
                 "Send fewer requests with one key.",
-                "Is `replay.memory.per_key` too small, or does many a client share one key?",
+                "Is `replay.memory.per_key` too small, or do many clients share one key?",
             ),
             Self::LimitFull => {
                 ("Try again after `Retry-After`.", "Are there really so many callers, or does somebody invent keys?")
