@@ -36,8 +36,9 @@ const DPOP: HeaderName = HeaderName::from_static("dpop");
 /// Show why a request would pass or be refused.
 ///
 /// Asks every check of the gateway about a token, a proof and a certificate, in the gateway's order and past the first
-/// that fails, and says what was expected and found. Sends nothing and asks nobody: whether the proof was used before, and
-/// what an issuer says of an opaque token, only the running gateway knows. Never prints the token, the proof or a key.
+/// that fails, and says what was expected and found. Sends nothing and asks nobody: only the running gateway knows whether
+/// the proof was used before, what an issuer says of an opaque token, and its nonces, unless they are made with a
+/// `secret_file`. Never prints the token, the proof or a key.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("known").args(["config", "jwks"]).required(true).multiple(true))]
 #[command(after_long_help = "\

@@ -1,5 +1,7 @@
 //! The configuration as a JSON Schema (2020-12), for editors and for whoever writes files by program. Made of the very
-//! definitions that read a file. The reader knows more: bounds, what must be given, and what belongs together.
+//! definitions that read a file; the comments of `config.example.yaml` describe its fields. The reader knows more: bounds, what must be given, and what belongs together.
+
+mod example;
 
 use std::time::Duration;
 
@@ -80,6 +82,7 @@ pub fn schema<T: Schema>(name: &str) -> Value {
     all["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
     all["title"] = "Keybound".into();
     all["$defs"] = definitions.0.into();
+    example::describe(&mut all);
     all
 }
 
