@@ -102,6 +102,21 @@ async fn what_a_route_accepts_is_asked_too() {
 }
 
 #[tokio::test]
+async fn every_explanation_of_a_proof_shows_the_same_steps() {
+    let world = world().await;
+    let steps = |shot: &Shot| -> Vec<&str> {
+        world.explanation(shot).unwrap().checks.iter().map(|check| check.step.what).collect()
+    };
+    let all = steps(&world.good());
+    assert_eq!(all.len(), 39, "{all:?}");
+    for spoil in SPOILS {
+        assert_eq!(steps(&spoil(world.good())), all);
+    }
+    let stranger = world.good().claim("iss", "https://other.example");
+    assert_eq!(failures(&world.explanation(&stranger).unwrap()), [Reason::TokenIssuer]);
+}
+
+#[tokio::test]
 async fn a_token_that_cannot_be_read_leaves_its_proof_to_be_looked_at() {
     let world = world().await;
     let shot = world.good().with(|shot| shot.token_text = Some("abc".to_owned())).proof_claim("htm", "POST");
