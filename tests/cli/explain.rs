@@ -87,7 +87,7 @@ impl Scene {
 
 fn configuration(keys: &str, access: &str) -> String {
     format!(
-        "listeners: [{{ address: 127.0.0.1:8080 }}]\nissuers:\n  - issuer: https://as.example\n    \
+        "listeners: [{{ address: 127.0.0.1:8080, trusted_proxies: [127.0.0.1], client_certificate_header: client-cert }}]\nissuers:\n  - issuer: https://as.example\n    \
          audiences: [https://rs.example]\n    {keys}\nroutes:\n  - name: orders\n    match: {{ path_prefix: /orders }}\n    \
          upstream: http://127.0.0.1:9\n    access: {access}\n"
     )
