@@ -21,6 +21,9 @@ fn etc() -> TempDir {
     for (name, content) in [
         ("tls/tls.crt", certificate.as_str()),
         ("tls/tls.key", &key),
+        ("certificates/gateway.crt", &certificate),
+        ("certificates/gateway.key", &key),
+        ("certificates/ca.crt", &certificate),
         ("secrets/tls.crt", &certificate),
         ("secrets/tls.key", &key),
         ("redis/ca.crt", &certificate),
@@ -49,7 +52,7 @@ fn configurations() -> Vec<PathBuf> {
 #[test]
 fn every_configuration_is_valid_and_nothing_else_is_to_be_warned_of() {
     let all = configurations();
-    assert!(all.len() >= 5, "the configurations were found: {all:?}");
+    assert!(all.len() >= 6, "the configurations were found: {all:?}");
     let etc = etc();
     for path in all {
         let name = path.strip_prefix(repository("deploy")).unwrap().display().to_string();

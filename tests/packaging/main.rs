@@ -7,6 +7,7 @@
 #[path = "../lifecycle/api.rs"]
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod api;
+mod compose;
 mod configurations;
 mod image;
 #[path = "../lifecycle/issuer.rs"]
@@ -20,6 +21,9 @@ mod prometheus;
 #[path = "../lifecycle/samples.rs"]
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod samples;
+#[path = "../shared/servers.rs"]
+#[allow(dead_code, reason = "shared with other tests, which use the rest")]
+mod servers;
 #[path = "../lifecycle/stage.rs"]
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod stage;
