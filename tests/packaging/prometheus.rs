@@ -195,10 +195,12 @@ fn the_rules_pass_their_own_tests() {
     said("promtool", &["check", "rules", "--lint-fatal", "deploy/prometheus/rules.yaml"]);
     said("promtool", &["test", "rules", "deploy/prometheus/rules_test.yaml"]);
     said("promtool", &["check", "config", "deploy/prometheus/prometheus.yaml"]);
-    // No alert goes untested.
+    // No alert goes untested, and none without a word for whom it wakes.
+    let words = text("docs/deploy.md");
     let tests = text("deploy/prometheus/rules_test.yaml");
     for (name, _) in rules().iter().filter(|(name, _)| name.starts_with("Keybound")) {
         assert!(tests.contains(&format!("\"{name}\"")), "{name} has no test");
+        assert!(words.contains(&format!("`{name}`")), "{name} is not explained");
     }
 }
 
