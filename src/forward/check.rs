@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::dial::Dialer;
 use super::endpoints::{Endpoint, Endpoints};
 use super::settings::HealthCheck;
+use super::streams::handshake;
 use super::upstream::cause;
 use crate::keys::fetch::AGENT;
 
@@ -23,7 +24,7 @@ pub async fn check(endpoints: &Endpoints, index: usize, authority: &Authority, s
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let outcome = match timeout(settings.timeout, ask(pool.dialer(), authority, settings)).await {
+        let outcome = match timeout(settings.timeout, ask(pool.dialer(), pool.is_http2(), authority, settings)).await {
             Ok(Ok(status)) if status.is_success() => Ok(()),
             Ok(Ok(status)) => Err(format!("status {}", status.as_u16())),
             Ok(Err(error)) => Err(cause(&*error)),
@@ -36,16 +37,27 @@ pub async fn check(endpoints: &Endpoints, index: usize, authority: &Authority, s
 /// One question, over a connection of its own: whether new ones can be had is a part of it.
 async fn ask(
     dialer: &Dialer,
+    http2: bool,
     authority: &Authority,
     settings: &HealthCheck,
 ) -> Result<StatusCode, Box<dyn Error + Send + Sync>> {
     let (stream, _) = dialer.dial().await?;
-    let (mut sender, connection) = http1::handshake(stream).await?;
     let mut request = Request::new(Empty::<Bytes>::new());
     *request.uri_mut() = Uri::from(settings.path.clone());
     let headers = request.headers_mut();
     headers.insert(HOST, HeaderValue::from_str(authority.as_str())?);
     headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    if http2 {
+        dialer.adapt(&mut request);
+        let (mut sender, connection) = handshake(stream).await?;
+        let mut answer = std::pin::pin!(sender.send_request(request));
+        let answer = tokio::select! {
+            answer = &mut answer => answer?,
+            _ = connection => answer.await?,
+        };
+        return Ok(answer.status());
+    }
+    let (mut sender, connection) = http1::handshake(stream).await?;
     let mut answer = std::pin::pin!(sender.send_request(request));
     let answer = tokio::select! {
         answer = &mut answer => answer?,

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::uri::Authority;
+use http::Request;
+use http::uri::{Authority, Scheme};
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
@@ -19,6 +20,7 @@ use tokio::time::{Instant as Moment, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::random;
+use super::streams::adapt;
 
 /// How long the addresses of a name are believed.
 const BELIEVED: Duration = Duration::from_secs(15);
@@ -44,10 +46,13 @@ pub struct Tls {
     pub connector: TlsConnector,
     /// Whose certificate it must be.
     pub name: ServerName<'static>,
+    /// What must be agreed on, if anything (ALPN, RFC 7301).
+    pub protocol: Option<&'static [u8]>,
 }
 
 /// Connects to one endpoint.
 pub struct Dialer {
+    authority: Authority,
     host: String,
     port: u16,
     tls: Option<Tls>,
@@ -91,7 +96,8 @@ impl Dialer {
         #[allow(clippy::cast_possible_truncation, reason = "any number will do")]
         let known = Known { turn: random::next() as usize >> 1, ..Known::default() };
         let (first, moved) = (tokio::sync::Mutex::new(()), Notify::new());
-        Self { host, port, tls, timeout, fixed, known: Mutex::new(known), first, moved, edition: AtomicUsize::new(0) }
+        let (authority, known, edition) = (authority.clone(), Mutex::new(known), AtomicUsize::new(0));
+        Self { authority, host, port, tls, timeout, fixed, known, first, moved, edition }
     }
 
     /// The longest that anybody waits for a connection.
@@ -137,8 +143,23 @@ impl Dialer {
         let stream = TokioIo::new(stream);
         match &self.tls {
             None => Ok(MaybeHttpsStream::Http(stream)),
-            Some(Tls { connector, name }) => Ok(connector.connect(name.clone(), TokioIo::new(stream)).await?.into()),
+            Some(Tls { connector, name, protocol }) => {
+                let stream = connector.connect(name.clone(), TokioIo::new(stream)).await?;
+                if protocol.is_some() && stream.get_ref().1.alpn_protocol() != *protocol {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        "the upstream did not agree on HTTP/2 (ALPN)",
+                    ));
+                }
+                Ok(stream.into())
+            }
         }
+    }
+
+    /// Turns a request into one for HTTP/2.
+    pub fn adapt<B>(&self, request: &mut Request<B>) {
+        let scheme = if self.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
+        adapt(request, &scheme, &self.authority);
     }
 
     /// Those to try, the next one first.

@@ -16,6 +16,7 @@ mod reserved;
 mod response;
 mod room;
 mod settings;
+mod streams;
 mod upgrade;
 mod upstream;
 
@@ -109,7 +110,8 @@ impl Forwarder {
         let place = authorized.take_place();
         let unreachable = || Refusal::new(Reason::UpstreamUnreachable);
         let upstream = authorized.route().upstream.and_then(|index| self.upstream(index)).ok_or_else(unreachable)?;
-        let wants_upgrade = upgrade::is_websocket(authorized.inbound().request());
+        // HTTP/2 has no upgrades (RFC 9113 §8.6).
+        let wants_upgrade = upgrade::is_websocket(authorized.inbound().request()) && !upstream.settings().http2;
         let (mut request, on_upgrade) = egress::prepare(authorized, &self.own, wants_upgrade)?;
         let declared = request.headers().get(header::CONTENT_LENGTH);
         let declared: Option<u64> = declared.and_then(|value| value.to_str().ok()?.parse().ok());

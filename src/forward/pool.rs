@@ -11,12 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 
 use super::body::RequestBody;
 use super::dial::{Dialer, Origin};
 use super::response::ResponseBody;
 use super::room::{Room, Slot};
+use super::streams::{Carrier, Streams};
 use crate::workers;
 
 /// Kept connections that nobody uses are closed after this long.
@@ -45,6 +47,8 @@ pub struct Pool {
     under_way: UnderWay,
     /// Where connections are limited.
     room: Option<Arc<Room>>,
+    /// Where HTTP/2 is spoken, instead of those that are kept.
+    streams: Option<Streams>,
 }
 
 /// How many requests an endpoint has that did not end yet, where somebody compares. On a cache line of its own: all
@@ -99,7 +103,14 @@ impl Kept {
 /// A connection in use; comes back to the pool by [`Lease::end`], and is closed when dropped.
 pub(super) struct Lease {
     turn: Turn,
-    link: Link,
+    held: Held,
+}
+
+enum Held {
+    /// HTTP/1.1: the whole connection.
+    Whole(Link),
+    /// HTTP/2: one of those who share it.
+    Shared { _carrier: Arc<Carrier> },
 }
 
 /// A connection that belongs to another protocol. It counts until this is dropped.
@@ -111,7 +122,8 @@ pub(super) struct Tunnel {
 impl Lease {
     /// The response was read to its end.
     pub(super) fn end(self) {
-        let Self { turn, mut link } = self;
+        let Self { turn, held } = self;
+        let Held::Whole(mut link) = held else { return };
         let pool = &turn.pool;
         if link.sender.is_closed() || !pool.dialer.still_knows(&mut link.origin) {
             return;
@@ -132,16 +144,25 @@ impl Lease {
 
     /// The connection belongs to another protocol from now on.
     pub(super) fn leave(self) -> Tunnel {
-        Tunnel { _turn: self.turn, _slot: self.link.slot }
+        let slot = if let Held::Whole(link) = self.held { link.slot } else { None };
+        Tunnel { _turn: self.turn, _slot: slot }
     }
 }
 
 impl Pool {
-    /// An empty pool for as many workers as there are cores, and for at most so many connections.
-    pub fn new(dialer: Dialer, most: Option<usize>) -> Self {
+    /// An empty pool for as many workers as there are cores, and for at most so many connections. HTTP/2 is spoken
+    /// where `http2` says so, over as many as it takes.
+    pub fn new(dialer: Dialer, most: Option<usize>, http2: bool) -> Self {
         let kept = (0..workers::per_core().get()).map(|_| Mutex::default()).collect();
         let room = most.map(|most| Arc::new(Room::new(most)));
-        Self { dialer, kept, strikes: AtomicU32::new(0), under_way: UnderWay::default(), room }
+        Self {
+            dialer,
+            kept,
+            strikes: AtomicU32::new(0),
+            under_way: UnderWay::default(),
+            room,
+            streams: http2.then(Streams::new),
+        }
     }
 
     /// What makes its connections.
@@ -169,6 +190,12 @@ impl Pool {
         turn: Turn,
         waiting: &mut Option<Request<RequestBody>>,
     ) -> Result<Response<ResponseBody>, SendError> {
+        if let Some(streams) = &turn.pool.streams {
+            // Large as a future, and not what most upstreams speak.
+            return Box::pin(turn.pool.share(streams, waiting)).await.map(|(response, carrier)| {
+                response.map(|body| ResponseBody::new(body, Lease { turn, held: Held::Shared { _carrier: carrier } }, false))
+            });
+        }
         loop {
             let kept = take(&mut turn.pool.own());
             let (mut link, fresh) = match kept {
@@ -182,8 +209,8 @@ impl Pool {
                     if fresh {
                         turn.pool.strikes.store(0, Relaxed);
                     }
-                    let (lease, switches) =
-                        (Lease { turn, link }, response.status() == StatusCode::SWITCHING_PROTOCOLS);
+                    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+                    let lease = Lease { turn, held: Held::Whole(link) };
                     return Ok(response.map(|body| ResponseBody::new(body, lease, switches)));
                 }
                 Err(mut error) => match error.take_message() {
@@ -209,6 +236,38 @@ impl Pool {
         if let Some(room) = &self.room {
             room.kept();
         }
+    }
+
+    /// The same over HTTP/2.
+    async fn share(
+        &self,
+        streams: &Streams,
+        waiting: &mut Option<Request<RequestBody>>,
+    ) -> Result<(Response<Incoming>, Arc<Carrier>), SendError> {
+        loop {
+            let (carrier, fresh) = streams.carrier(&self.dialer).await.map_err(SendError::Connect)?;
+            let Some(mut request) = waiting.take() else {
+                return Err(SendError::Connect(io::ErrorKind::NotFound.into()));
+            };
+            self.dialer.adapt(&mut request);
+            match carrier.sender().try_send_request(request).await {
+                Ok(response) => {
+                    if fresh {
+                        self.strikes.store(0, Relaxed);
+                    }
+                    return Ok((response, carrier));
+                }
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) if !fresh => *waiting = Some(unsent),
+                    _ => return Err(SendError::Exchange(error.into_error())),
+                },
+            }
+        }
+    }
+
+    /// Whether HTTP/2 is spoken.
+    pub const fn is_http2(&self) -> bool {
+        self.streams.is_some()
     }
 
     /// A connection that this worker did not keep, and whether it is a new one.
@@ -238,6 +297,9 @@ impl Pool {
     /// Closes connections that nobody has used for a while, or that go where the name does not point any more. About
     /// once a second, off the requests' way.
     pub fn tidy(&self) {
+        if let Some(streams) = &self.streams {
+            streams.tidy(&self.dialer);
+        }
         for kept in &self.kept {
             let mut kept = lock(kept);
             let all = std::mem::take(&mut *kept);

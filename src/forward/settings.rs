@@ -24,6 +24,8 @@ pub struct UpstreamSettings {
     pub connect_timeout: Duration,
     /// From the request being sent to the head of the response.
     pub response_timeout: Duration,
+    /// Whether it is spoken to in HTTP/2 and nothing else: over `https` by ALPN, over `http` without asking.
+    pub http2: bool,
     /// The most connections to one endpoint, health checks aside; `None`: as many as there are requests.
     pub max_connections: Option<usize>,
     /// How endpoints are asked whether they are well; `None`: nobody asks.
@@ -47,6 +49,7 @@ impl UpstreamSettings {
             tls: UpstreamTls::default(),
             connect_timeout: Self::CONNECT_TIMEOUT,
             response_timeout: Self::RESPONSE_TIMEOUT,
+            http2: false,
             max_connections: None,
             health_check: None,
         }

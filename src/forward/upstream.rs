@@ -21,6 +21,9 @@ use super::settings::UpstreamSettings;
 use crate::keys::fetch;
 use crate::refusal::{Reason, Refusal};
 
+/// In ALPN (RFC 9113 §3.2).
+const HTTP2: &[u8] = b"h2";
+
 /// An API behind the gateway.
 pub struct Upstream {
     settings: UpstreamSettings,
@@ -74,7 +77,7 @@ impl Upstream {
         for (authority, url) in settings.endpoints.iter().zip(settings.urls()) {
             let tls = connector.as_ref().map(|connector| tls(&settings, authority, connector)).transpose()?;
             let dialer = Dialer::new(authority, tls, settings.connect_timeout);
-            all.push(Endpoint { url, pool: Arc::new(Pool::new(dialer, settings.max_connections)) });
+            all.push(Endpoint { url, pool: Arc::new(Pool::new(dialer, settings.max_connections, settings.http2)) });
         }
         let (healthy_after, unhealthy_after) =
             settings.health_check.as_ref().map_or((1, 1), |check| (check.healthy_after, check.unhealthy_after));
@@ -165,13 +168,16 @@ fn connector(settings: &UpstreamSettings) -> Result<TlsConnector, UpstreamError>
     if let Some(certificate) = &settings.tls.certificate {
         config.client_auth_cert_resolver = Arc::clone(certificate);
     }
+    if settings.http2 {
+        config.alpn_protocols = vec![HTTP2.to_vec()];
+    }
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
 fn tls(settings: &UpstreamSettings, authority: &Authority, connector: &TlsConnector) -> Result<Tls, UpstreamError> {
     let name = settings.tls.server_name.clone().or_else(|| host_name(authority));
     let name = name.ok_or_else(|| UpstreamError::Name { upstream: settings.name.clone() })?;
-    Ok(Tls { connector: connector.clone(), name })
+    Ok(Tls { connector: connector.clone(), name, protocol: settings.http2.then_some(HTTP2) })
 }
 
 /// The host of an `https` endpoint as its certificate must have it; `None`: no certificate can.

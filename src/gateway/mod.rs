@@ -172,6 +172,8 @@ impl Gateway {
         let nonce_made = authorized.grant().and_then(Grant::nonce);
         let rule = route.cors.as_ref();
         let origin = rule.and_then(|_| cors::origin(authorized.inbound().request().headers()).cloned());
+        let request = authorized.inbound().request();
+        let grpc = request.version() == Version::HTTP_2 && refused::is_grpc(request.headers());
         let forwarded = self.forwarder.forward(authorized).await;
         let (after, took) = record.returned();
         match forwarded {
@@ -200,7 +202,7 @@ impl Gateway {
                 Response::from_parts(parts, Body::upstream(body, record))
             }
             Err(refusal) => {
-                let asked = Asked { route: Some(&route), origin: origin.as_ref(), ..Asked::default() };
+                let asked = Asked { route: Some(&route), origin: origin.as_ref(), grpc, ..Asked::default() };
                 self.answer_refusal(refusal, &asked, record)
             }
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderValue, Request, Response, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Version, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -33,6 +33,17 @@ pub(super) struct Asked<'a> {
     pub(super) origin: Option<&'a HeaderValue>,
     /// What the listener tells its clients.
     pub(super) metadata: Option<&'a Metadata>,
+    /// Whether it is a call of gRPC, whose clients look for a status of their own.
+    pub(super) grpc: bool,
+}
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
+/// Whether a request is a call of gRPC: `application/grpc`, with a suffix for its encoding or without. gRPC-Web is
+/// something else.
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    let rest = headers.get(header::CONTENT_TYPE).and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"));
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 impl Gateway {
@@ -45,7 +56,8 @@ impl Gateway {
         let (refusal, request) = unread;
         record.decided(true);
         record.unread_target(|| shown(request.uri().path()));
-        let asked = Asked { origin: cors::origin(request.headers()), ..Asked::default() };
+        let asked =
+            Asked { origin: cors::origin(request.headers()), grpc: is_grpc(request.headers()), ..Asked::default() };
         let response = self.answer_refusal(refusal, &asked, record);
         discard(request);
         response
@@ -72,6 +84,7 @@ impl Gateway {
             scheme_used: inbound.scheme_used(),
             origin: cors::origin(inbound.request().headers()),
             metadata,
+            grpc: is_grpc(inbound.request().headers()),
         };
         let response = self.answer_refusal(refusal, &asked, record);
         discard(inbound.into_parts().0);
@@ -104,6 +117,9 @@ impl Gateway {
         let (mut parts, text) = respond::refuse(reason, &circumstances).into_parts();
         if let Ok(id) = HeaderValue::from_str(record.id.as_str()) {
             parts.headers.insert(REQUEST_ID, id);
+        }
+        if asked.grpc {
+            parts.headers.insert(GRPC_STATUS, HeaderValue::from(reason.answer().grpc_status()));
         }
         if let Some(rule) = self.cors_of(asked.route, asked.origin) {
             cors::mark(&mut parts.headers, rule, asked.origin);

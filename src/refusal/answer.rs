@@ -101,6 +101,37 @@ impl Answer {
         }
     }
 
+    /// The status in gRPC's terms, by gRPC's own table of HTTP statuses.
+    pub const fn grpc_status(self) -> u16 {
+        match self {
+            // INTERNAL
+            Self::Malformed | Self::InvalidRequest | Self::SeveralCredentials => 13,
+            // UNAUTHENTICATED
+            Self::NoCredentials
+            | Self::InvalidToken
+            | Self::Downgrade
+            | Self::InvalidProof
+            | Self::UseNonce
+            | Self::InsufficientAuthentication => 16,
+            // PERMISSION_DENIED
+            Self::Forbidden | Self::InsufficientScope => 7,
+            // UNIMPLEMENTED
+            Self::NoRoute => 12,
+            // UNAVAILABLE
+            Self::TooManyProofs
+            | Self::TooManyRequests
+            | Self::Unavailable
+            | Self::BadGateway
+            | Self::GatewayTimeout => 14,
+            // UNKNOWN
+            Self::MethodNotServed
+            | Self::RequestTimeout
+            | Self::BodyTooLarge
+            | Self::Misdirected
+            | Self::HeaderTooLarge => 2,
+        }
+    }
+
     /// Whose fault it is.
     pub const fn blame(self) -> Blame {
         match self {

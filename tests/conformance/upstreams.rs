@@ -1,14 +1,18 @@
 //! Upstreams: how they are recognized, and which endpoint gets a request.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::uri::Scheme;
 use http::{Response, StatusCode};
-use http_body_util::Full;
+use http_body::Frame;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use keybound::accept::tls::ServerCertificate;
 use keybound::forward::{HealthCheck, UpstreamSettings, UpstreamTls};
 use keybound::gateway::Readiness;
@@ -22,7 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::support::upstream::Upstream;
-use crate::support::wire::{Http, PATIENCE};
+use crate::support::wire::{Http, PATIENCE, Stream};
 use crate::support::{Plan, World, shape};
 
 /// An authority for upstreams and for those who call them.
@@ -510,6 +514,209 @@ async fn a_check_that_gets_no_answer_fails() {
     assert!(seen.header("user-agent").unwrap().starts_with("keybound/"));
 }
 
+/// What a gRPC server saw of a call.
+#[derive(Debug, Clone)]
+struct Call {
+    version: http::Version,
+    uri: http::Uri,
+    headers: http::HeaderMap,
+    body: Bytes,
+    trailers: Option<http::HeaderMap>,
+}
+
+/// HTTP/2 without TLS, or behind it; it echoes a message and ends with a status, as gRPC does.
+struct Grpc {
+    address: SocketAddr,
+    calls: Arc<Mutex<Vec<Call>>>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Grpc {
+    async fn start(tls: Option<TlsAcceptor>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (calls, connections) = (Arc::<Mutex<Vec<Call>>>::default(), Arc::<AtomicUsize>::default());
+        let grpc = Self {
+            address: listener.local_addr().unwrap(),
+            calls: Arc::clone(&calls),
+            connections: Arc::clone(&connections),
+        };
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.fetch_add(1, Ordering::SeqCst);
+                let (calls, tls) = (Arc::clone(&calls), tls.clone());
+                tokio::spawn(async move {
+                    let service = service_fn(move |request| answer_call(request, Arc::clone(&calls)));
+                    let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                    let stream: Box<dyn Stream> = match tls {
+                        Some(tls) => match tls.accept(stream).await {
+                            Ok(stream) => Box::new(stream),
+                            Err(_) => return,
+                        },
+                        None => Box::new(stream),
+                    };
+                    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+        });
+        grpc
+    }
+
+    fn calls(&self) -> Vec<Call> {
+        self.calls.lock().unwrap().clone()
+    }
+}
+
+type Frames = StreamBody<futures_util::stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>>>;
+
+async fn answer_call(
+    request: http::Request<hyper::body::Incoming>,
+    calls: Arc<Mutex<Vec<Call>>>,
+) -> Result<Response<Frames>, Infallible> {
+    let (parts, body) = request.into_parts();
+    let collected = body.collect().await.unwrap();
+    let trailers = collected.trailers().cloned();
+    let body = collected.to_bytes();
+    let (version, uri, headers) = (parts.version, parts.uri, parts.headers);
+    calls.lock().unwrap().push(Call { version, uri, headers, body: body.clone(), trailers });
+    let mut status = http::HeaderMap::new();
+    status.insert("grpc-status", "0".parse().unwrap());
+    status.insert("dpop-nonce", "not-the-upstreams-to-say".parse().unwrap());
+    let frames = vec![Ok(Frame::data(body)), Ok(Frame::trailers(status))];
+    let response = Response::builder().header("content-type", "application/grpc").header("trailer", "grpc-status");
+    Ok(response.body(StreamBody::new(futures_util::stream::iter(frames))).unwrap())
+}
+
+fn over_http2(scheme: Scheme, address: SocketAddr) -> UpstreamSettings {
+    UpstreamSettings { http2: true, ..upstream(scheme, &[address]) }
+}
+
+/// The shot as a call of gRPC: HTTP/2, a message, `te: trailers`, and a trailer that may pass beside one that may not.
+async fn call(world: &World) -> (u16, http::HeaderMap, Bytes, Option<http::HeaderMap>) {
+    let message = world.good().method("POST").header("te", "trailers").header("content-type", "application/grpc+proto");
+    let message = message.message();
+    let stream = world.dialer.connect(Http::Two).await.unwrap();
+    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await.unwrap();
+    let task = tokio::spawn(connection);
+    let uri = format!("https://{}{}", message.host.unwrap(), message.target);
+    let mut request = http::Request::builder().method("POST").uri(uri);
+    for (name, value) in &message.headers {
+        request = request.header(name.to_ascii_lowercase(), value.as_slice());
+    }
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert("x-checksum", "7".parse().unwrap());
+    trailers.insert("x-forwarded-for", "10.0.0.1".parse().unwrap());
+    let frames: Vec<Result<_, Infallible>> =
+        vec![Ok(Frame::data(Bytes::from_static(b"\0\0\0\0\x02hi"))), Ok(Frame::trailers(trailers))];
+    let request = request.body(StreamBody::new(futures_util::stream::iter(frames))).unwrap();
+    let response = tokio::time::timeout(PATIENCE, sender.send_request(request)).await.unwrap().unwrap();
+    let (parts, body) = response.into_parts();
+    let collected = tokio::time::timeout(PATIENCE, body.collect()).await.unwrap().unwrap();
+    task.abort();
+    let trailers = collected.trailers().cloned();
+    (parts.status.as_u16(), parts.headers, collected.to_bytes(), trailers)
+}
+
+#[tokio::test]
+async fn pos_56_grpc_passes_with_its_trailers() {
+    let grpc = Grpc::start(None).await;
+    let world = world_with(over_http2(Scheme::HTTP, grpc.address)).await;
+    for _ in 0..5 {
+        let (status, headers, body, trailers) = call(&world).await;
+        let trailers = trailers.expect("trailers of the answer");
+        assert_eq!(
+            (status, &headers["content-type"], &trailers["grpc-status"]),
+            (200, &"application/grpc".parse().unwrap(), &"0".parse().unwrap())
+        );
+        assert_eq!(body, Bytes::from_static(b"\0\0\0\0\x02hi"));
+        assert!(!trailers.contains_key("dpop-nonce") && !headers.contains_key("grpc-status"));
+    }
+    let seen = grpc.calls().pop().unwrap();
+    assert_eq!(
+        (seen.version, seen.uri.to_string()),
+        (http::Version::HTTP_2, "http://rs.example/api/item?q=1".to_owned())
+    );
+    assert_eq!(
+        (&seen.headers["te"], &seen.headers["via"]),
+        (&"trailers".parse().unwrap(), &"2.0 keybound".parse().unwrap())
+    );
+    assert!(!["host", "connection", "dpop"].iter().any(|name| seen.headers.contains_key(*name)), "{seen:?}");
+    assert_eq!(seen.body, Bytes::from_static(b"\0\0\0\0\x02hi"));
+    let trailers = seen.trailers.expect("trailers of the request");
+    assert_eq!((trailers.len(), &trailers["x-checksum"]), (1, &"7".parse().unwrap()));
+    let workers = std::thread::available_parallelism().unwrap().get();
+    assert!(grpc.connections.load(Ordering::SeqCst) <= workers, "connections are shared");
+}
+
+#[tokio::test]
+async fn pos_56_what_is_refused_of_grpc_has_a_status_of_grpc() {
+    let grpc = Grpc::start(None).await;
+    let world = world_with(over_http2(Scheme::HTTP, grpc.address)).await;
+    let status = async |shot: crate::support::shot::Shot| {
+        let answer = shot.header("content-type", "application/grpc").send(Http::Two).await;
+        (answer.status, answer.header("grpc-status").map(str::to_owned))
+    };
+    assert_eq!(status(world.good().no_proof()).await, (401, Some("16".to_owned())));
+    assert_eq!(grpc.calls().len(), 0);
+    // Who does not speak gRPC is not told in its terms, nor is gRPC-Web, which reads HTTP's.
+    assert_eq!(world.good().no_proof().send(Http::Two).await.header("grpc-status"), None);
+    let web = world.good().no_proof().header("content-type", "application/grpc-web");
+    assert_eq!(web.send(Http::Two).await.header("grpc-status"), None);
+    let policy = keybound::routes::Policy { scopes: vec!["admin".to_owned()], ..Plan::default().policy };
+    let upstreams = Some(over_http2(Scheme::HTTP, nobody().await));
+    let strict = Plan { policy, upstreams: upstreams.clone(), ..Plan::default() }.start().await;
+    assert_eq!(status(strict.good()).await, (403, Some("7".to_owned())));
+    let down = Plan { upstreams, ..Plan::default() }.start().await;
+    assert_eq!(status(down.good()).await, (502, Some("14".to_owned())));
+}
+
+#[tokio::test]
+async fn http2_over_tls_is_agreed_on_or_refused() {
+    let authority = Authority::new();
+    let (certificate, key) = authority.signs("api.internal");
+    let acceptor = |protocols: &[&[u8]]| {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = rustls::ServerConfig::builder_with_provider(provider);
+        let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let mut config = builder.with_single_cert(vec![certificate.der().clone()], key).unwrap();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Some(TlsAcceptor::from(Arc::new(config)))
+    };
+    for (protocols, status) in
+        [(&[&b"h2"[..]][..], 200), (&[b"http/1.1", b"h2"], 200), (&[b"http/1.1"], 502), (&[], 502)]
+    {
+        let grpc = Grpc::start(acceptor(protocols)).await;
+        let tls = internal(authority.roots());
+        let world = world_with(UpstreamSettings { tls, ..over_http2(Scheme::HTTPS, grpc.address) }).await;
+        for http in [Http::One, Http::Two] {
+            assert_eq!(world.good().send(http).await.status, status, "{protocols:?}");
+        }
+        assert_eq!(grpc.calls().len(), if status == 200 { 2 } else { 0 });
+        assert!(grpc.calls().iter().all(|call| call.uri.scheme() == Some(&Scheme::HTTPS)));
+    }
+}
+
+#[tokio::test]
+async fn http2_upstreams_are_checked_chosen_and_left_like_others() {
+    let (grpc, dead) = (Grpc::start(None).await, nobody().await);
+    let settings = UpstreamSettings { http2: true, ..checked(upstream(Scheme::HTTP, &[grpc.address, dead])) };
+    let world = world_with(settings).await;
+    becomes(&world, dead, 0).await;
+    for http in [Http::One, Http::Two] {
+        for _ in 0..5 {
+            assert_eq!(world.good().send(http).await.status, 200);
+        }
+    }
+    assert_eq!(healthy(&world, grpc.address), 1);
+    let checks = grpc.calls().into_iter().filter(|call| call.uri.path() == "/healthz").count();
+    assert!(checks >= 2, "{checks}");
+    // One that speaks HTTP/1.1 only is of no use.
+    let old = Upstream::start().await;
+    let world = world_with(over_http2(Scheme::HTTP, old.address)).await;
+    assert_eq!((world.good().send(Http::One).await.status, old.count()), (502, 0));
+}
+
 #[tokio::test]
 async fn good_checks_let_an_endpoint_back_that_was_left_out_for_its_connections() {
     let recorder = Upstream::start().await;
@@ -533,6 +740,8 @@ async fn good_checks_let_an_endpoint_back_that_was_left_out_for_its_connections(
             let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await;
         }
     });
+    let back = Instant::now();
     becomes(&world, away, 1).await;
+    assert!(back.elapsed() < Duration::from_secs(5), "long before its time of ten seconds is over");
     task.abort();
 }

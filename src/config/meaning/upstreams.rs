@@ -100,7 +100,12 @@ fn check_name(name: &Name, path: &str, reading: &mut Reading<'_>) {
 }
 
 fn one(name: &str, written: &Upstream, reading: &mut Reading<'_>) -> Option<UpstreamSettings> {
-    written.http2.later(|http2| !http2, reading);
+    let http2 = written.http2.value() == Some(&true);
+    if http2 && let Some(most) = written.max_connections.value() {
+        let field = &written.max_connections;
+        let message = format!("expected no limit beside `http2: true`, found {most}");
+        reading.error(field.place, &field.path, message, "HTTP/2 connections are shared");
+    }
     let health_check = written.health_check.value().and_then(|check| health_check(check, reading));
     let connect_timeout = timeout(&written.connect_timeout, reading);
     let response_timeout = timeout(&written.response_timeout, reading);
@@ -112,6 +117,7 @@ fn one(name: &str, written: &Upstream, reading: &mut Reading<'_>) -> Option<Upst
     let defaults = UpstreamSettings::new(name, scheme, endpoints);
     Some(UpstreamSettings {
         tls,
+        http2,
         connect_timeout: connect_timeout.unwrap_or(defaults.connect_timeout),
         response_timeout: response_timeout.unwrap_or(defaults.response_timeout),
         max_connections,

@@ -60,6 +60,11 @@ fn mistakes_are_told_at_their_place() {
             "from 1 to 1000000",
         ),
         top(
+            "upstreams.a.max_connections",
+            "upstreams: { a: { endpoints: [http://127.0.0.1:1], http2: true, max_connections: 9 } }",
+            "expected no limit beside `http2: true`",
+        ),
+        top(
             "upstreams.a.health_check.path",
             "upstreams: { a: { endpoints: [http://127.0.0.1:1], health_check: {} } }",
             "missing",
