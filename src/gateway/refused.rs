@@ -38,6 +38,7 @@ pub(super) struct Asked<'a> {
 }
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// Whether a request is a call of gRPC: `application/grpc`, with a suffix for its encoding or without. gRPC-Web is
 /// something else.
@@ -118,9 +119,6 @@ impl Gateway {
         if let Ok(id) = HeaderValue::from_str(record.id.as_str()) {
             parts.headers.insert(REQUEST_ID, id);
         }
-        if asked.grpc {
-            parts.headers.insert(GRPC_STATUS, HeaderValue::from(reason.answer().grpc_status()));
-        }
         if let Some(rule) = self.cors_of(asked.route, asked.origin) {
             cors::mark(&mut parts.headers, rule, asked.origin);
         }
@@ -135,8 +133,22 @@ impl Gateway {
         record.refusal = Some(refusal);
         let after = record.elapsed();
         record.answered(parts.status.as_u16(), after);
+        if asked.grpc {
+            speak_grpc(&mut parts.headers, reason.answer());
+            return Response::from_parts(parts, Body::nothing(record));
+        }
         parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
         Response::from_parts(parts, if record.bodiless { Body::nothing(record) } else { Body::own(text, record) })
+    }
+}
+
+/// An answer that a client of gRPC understands. It reads a status of its own in a head without a body ("Trailers-Only");
+/// with a body, it would wait for trailers.
+fn speak_grpc(headers: &mut HeaderMap, answer: Answer) {
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(GRPC_STATUS, HeaderValue::from(answer.grpc_status()));
+    if let Some(error) = answer.oauth_error() {
+        headers.insert(GRPC_MESSAGE, HeaderValue::from_static(error));
     }
 }
 

@@ -654,6 +654,9 @@ async fn pos_56_what_is_refused_of_grpc_has_a_status_of_grpc() {
     let world = world_with(over_http2(Scheme::HTTP, grpc.address)).await;
     let status = async |shot: crate::support::shot::Shot| {
         let answer = shot.header("content-type", "application/grpc").send(Http::Two).await;
+        // A client reads the status there only if nothing follows.
+        assert!(answer.body.is_empty() && answer.header("content-length").is_none(), "{answer:?}");
+        assert_eq!(answer.header("content-type"), Some("application/grpc"));
         (answer.status, answer.header("grpc-status").map(str::to_owned))
     };
     assert_eq!(status(world.good().no_proof()).await, (401, Some("16".to_owned())));

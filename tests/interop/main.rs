@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on must fail")]
 #![allow(clippy::pedantic, missing_docs, reason = "pedantry is for what ships")]
 
+mod grpc;
 mod identity;
 mod mcp;
 mod nonces;
