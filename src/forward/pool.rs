@@ -27,6 +27,9 @@ const IDLE: Duration = Duration::from_mins(1);
 /// Connections that one worker keeps to one endpoint; what comes back beyond is closed.
 const KEPT: usize = 1024;
 
+/// HTTP/2 connections that are made for one request.
+const MOST_NEW: usize = 3;
+
 /// A request that got no response.
 #[derive(Debug)]
 pub enum SendError {
@@ -238,14 +241,17 @@ impl Pool {
         }
     }
 
-    /// The same over HTTP/2.
+    /// The same over HTTP/2. A connection may end before it carries what was to go over it, even a new one, which others
+    /// use already.
     async fn share(
         &self,
         streams: &Streams,
         waiting: &mut Option<Request<RequestBody>>,
     ) -> Result<(Response<Incoming>, Arc<Carrier>), SendError> {
+        let mut new_ones = 0;
         loop {
             let (carrier, fresh) = streams.carrier(&self.dialer).await.map_err(SendError::Connect)?;
+            new_ones += usize::from(fresh);
             let Some(mut request) = waiting.take() else {
                 return Err(SendError::Connect(io::ErrorKind::NotFound.into()));
             };
@@ -258,8 +264,14 @@ impl Pool {
                     return Ok((response, carrier));
                 }
                 Err(mut error) => match error.take_message() {
-                    Some(unsent) if !fresh => *waiting = Some(unsent),
-                    _ => return Err(SendError::Exchange(error.into_error())),
+                    Some(unsent) => {
+                        *waiting = Some(unsent);
+                        if new_ones >= MOST_NEW {
+                            // They were made and taken away: as good as none.
+                            return Err(SendError::Connect(io::Error::other(error.into_error())));
+                        }
+                    }
+                    None => return Err(SendError::Exchange(error.into_error())),
                 },
             }
         }

@@ -700,6 +700,59 @@ async fn http2_over_tls_is_agreed_on_or_refused() {
     }
 }
 
+/// Says good-bye after every fifth request, as servers do that are restarted or that limit the age of connections
+/// (RFC 9113 §6.8).
+async fn moody() -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, answered) = (listener.local_addr().unwrap(), Arc::<AtomicUsize>::default());
+    let counted = Arc::clone(&answered);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let answered = Arc::clone(&counted);
+            tokio::spawn(async move {
+                let (here, enough) = (Arc::<AtomicUsize>::default(), Arc::new(tokio::sync::Notify::new()));
+                let leaves = Arc::clone(&enough);
+                let service = service_fn(move |_| {
+                    answered.fetch_add(1, Ordering::SeqCst);
+                    if here.fetch_add(1, Ordering::SeqCst) == 4 {
+                        leaves.notify_one();
+                    }
+                    async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"ok")))) }
+                });
+                let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                let mut connection = std::pin::pin!(server.serve_connection(TokioIo::new(stream), service));
+                tokio::select! {
+                    _ = &mut connection => return,
+                    () = enough.notified() => connection.as_mut().graceful_shutdown(),
+                }
+                let _ = connection.await;
+            });
+        }
+    });
+    (address, answered)
+}
+
+#[tokio::test]
+async fn a_good_bye_of_an_http2_upstream_costs_no_request() {
+    let (address, answered) = moody().await;
+    let world = Arc::new(world_with(over_http2(Scheme::HTTP, address)).await);
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let world = Arc::clone(&world);
+            tokio::spawn(async move {
+                for _ in 0..25 {
+                    let answer = world.good().send(Http::One).await;
+                    assert_eq!(answer.status, 200, "{answer:?}\n{}", world.metrics());
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        tokio::time::timeout(PATIENCE, client).await.unwrap().unwrap();
+    }
+    assert_eq!(answered.load(Ordering::SeqCst), 200, "each was answered once");
+}
+
 #[tokio::test]
 async fn http2_upstreams_are_checked_chosen_and_left_like_others() {
     let (grpc, dead) = (Grpc::start(None).await, nobody().await);
