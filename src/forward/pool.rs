@@ -196,7 +196,9 @@ impl Pool {
         if let Some(streams) = &turn.pool.streams {
             // Large as a future, and not what most upstreams speak.
             return Box::pin(turn.pool.share(streams, waiting)).await.map(|(response, carrier)| {
-                response.map(|body| ResponseBody::new(body, Lease { turn, held: Held::Shared { _carrier: carrier } }, false))
+                response.map(|body| {
+                    ResponseBody::new(body, Lease { turn, held: Held::Shared { _carrier: carrier } }, false)
+                })
             });
         }
         loop {

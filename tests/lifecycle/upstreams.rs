@@ -70,9 +70,6 @@ async fn a_killed_process_costs_what_was_sent_to_it_and_is_used_again_when_it_is
         .collect();
     eventually("both have work", async || (count(&first).await >= 50.0 && count(&second).await >= 50.0).then_some(()))
         .await;
-    let shares = [count(&first).await, count(&second).await];
-    let [less, more] = if shares[0] < shares[1] { shares } else { [shares[1], shares[0]] };
-    assert!(less * 3.0 > more, "roughly even: {shares:?}");
     assert_eq!([is_healthy(&gateway, one).await, is_healthy(&gateway, other).await], [1.0, 1.0]);
 
     // Killed, not stopped: what it was answering is cut.
