@@ -40,6 +40,7 @@ pub mod respond;
 pub mod routes;
 pub mod server;
 pub mod telemetry;
+mod tending;
 pub mod time;
 pub mod tokens;
 pub mod verify;

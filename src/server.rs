@@ -1,18 +1,23 @@
 //! A running process: the stations put together, started in order, stopped in order.
 
+mod reload;
+
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
 use crate::accept::{BindError, Events, Gate, Handshake, Limits, Listener, ListenerSettings};
-use crate::admin::{Admin, Expiry};
+use crate::admin::Admin;
 use crate::clock::Clock;
-use crate::gateway::{Door, Gateway, GatewayError, Settings};
+use crate::gateway::{Current, Door, Fixed, Gateway, GatewayError, Settings};
 use crate::refusal::Reason;
 use crate::telemetry::{AccessLog, Decision, Metrics};
 use crate::workers::{self, Workers};
+
+pub use reload::ReloadError;
+use reload::{InForce, ListenerTls};
 
 /// How often what is no longer needed is let go of: spent proofs that can no longer be accepted, idle connections.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
@@ -40,13 +45,13 @@ pub enum StartError {
 /// A gateway with its listeners, its admin port and its background work.
 #[derive(Debug)]
 pub struct Server {
-    gateway: Arc<Gateway>,
+    current: Current,
+    in_force: Mutex<InForce>,
     gate: Gate,
     admin_gate: Gate,
     workers: Arc<Workers>,
     addresses: Vec<SocketAddr>,
     admin: SocketAddr,
-    limits: Limits,
     listening: Vec<JoinHandle<()>>,
     background: Vec<JoinHandle<()>>,
 }
@@ -103,69 +108,58 @@ impl Server {
         let bound: Vec<Listener> = settings.listeners.iter().map(Listener::bind).collect::<Result<_, _>>()?;
         let admin = Listener::bind(&ListenerSettings::plain(settings.admin)).map_err(StartError::Admin)?;
         let limits = settings.limits.clone();
-        let gateway = Arc::new(Gateway::new(&mut settings, clock, log)?);
-        let listeners = settings.listeners;
+        let fixed = Fixed::of(&settings);
+        let current = Current::new(Gateway::new(&mut settings, clock, log)?);
+        let tls = bound.iter().zip(&mut settings.listeners);
+        let tls = tls.map(|(listener, settings)| ListenerTls::new(listener.tls(), settings)).collect();
         let workers = Workers::start(workers::per_core()).map_err(StartError::Workers)?;
         let mut server = Self {
             gate: Gate::new(limits.clone()),
-            admin_gate: Gate::new(Limits { connections: 64, ..limits.clone() }),
+            admin_gate: Gate::new(Limits { connections: 64, ..limits }),
             workers: Arc::new(workers),
             addresses: bound.iter().map(Listener::address).collect(),
             admin: admin.address(),
-            limits,
             listening: Vec::new(),
             background: Vec::new(),
-            gateway,
+            in_force: Mutex::new(InForce::new(fixed, tls)),
+            current,
         };
-        server.gateway.metrics().expect_handshakes(&Handshake::ALL);
+        server.gateway().metrics().expect_handshakes(&Handshake::ALL);
         server.start_background();
-        let expiries = server.expiries(&listeners);
-        server.run_admin(admin, expiries);
-        for (listener, settings) in bound.into_iter().zip(listeners) {
-            server.run_listener(listener, settings);
+        server.run_admin(admin);
+        for (index, listener) in bound.into_iter().enumerate() {
+            server.run_listener(listener, index);
         }
         Ok(server)
     }
 
     fn start_background(&mut self) {
-        let (gateway, runtimes) = (Arc::clone(&self.gateway), self.workers.runtimes());
-        self.background.push(tokio::spawn(async move { gateway.replay().run(runtimes).await }));
-        let issuers = Arc::clone(self.gateway.issuers());
-        self.background.push(tokio::spawn(async move { issuers.run().await }));
-        let gateway = Arc::clone(&self.gateway);
-        self.background.push(tokio::spawn(async move { gateway.watch_upstreams().await }));
-        let gateway = Arc::clone(&self.gateway);
+        let (replay, runtimes) = (Arc::clone(self.gateway().replay()), self.workers.runtimes());
+        self.background.push(tokio::spawn(async move { replay.run(runtimes).await }));
+        self.tend();
+        let current = self.current.clone();
         self.background.push(tokio::spawn(async move {
             let mut tick = tokio::time::interval(TIDY_EVERY);
             loop {
                 tick.tick().await;
-                gateway.tidy();
+                current.get().tidy();
             }
         }));
     }
 
-    fn run_listener(&mut self, listener: Listener, settings: ListenerSettings) {
-        tracing::info!(address = %listener.address(), tls = settings.tls.is_some(), "listening");
-        let door = Door::new(Arc::clone(&self.gateway), settings.front);
-        let events = Arc::new(CountConnections(Arc::clone(self.gateway.metrics())));
+    fn run_listener(&mut self, listener: Listener, index: usize) {
+        tracing::info!(address = %listener.address(), tls = listener.tls().is_some(), "listening");
+        let door = Door::new(self.current.clone(), index);
+        let events = Arc::new(CountConnections(Arc::clone(self.gateway().metrics())));
         let gate = self.gate.clone();
         let workers = Arc::clone(&self.workers);
         self.listening.push(tokio::spawn(listener.run_on(door, events, gate, workers)));
     }
 
-    fn run_admin(&mut self, listener: Listener, expiries: Vec<Expiry>) {
+    fn run_admin(&mut self, listener: Listener) {
         tracing::info!(address = %listener.address(), "admin listening");
-        let admin = Admin::new(Arc::clone(&self.gateway), expiries);
+        let admin = Admin::new(self.current.clone(), &self.addresses);
         self.background.push(tokio::spawn(listener.run(admin, Arc::new(()), self.admin_gate.clone())));
-    }
-
-    fn expiries(&self, listeners: &[ListenerSettings]) -> Vec<Expiry> {
-        let first = |settings: &ListenerSettings| settings.tls.as_ref()?.certificates.iter().map(|c| c.expires()).min();
-        self.addresses
-            .iter()
-            .zip(listeners)
-            .filter_map(|(address, settings)| Some(Expiry { listener: address.to_string(), at: first(settings)? }))
-            .collect()
     }
 
     /// Where clients connect, in the order of the settings, with the ports that the system picked.
@@ -178,23 +172,29 @@ impl Server {
         self.admin
     }
 
-    /// The gateway.
-    pub const fn gateway(&self) -> &Arc<Gateway> {
-        &self.gateway
+    /// The gateway in force.
+    pub fn gateway(&self) -> Arc<Gateway> {
+        self.current.get()
+    }
+
+    /// Names the gateway in force, for who wants to hold no longer than that.
+    pub const fn current(&self) -> &Current {
+        &self.current
     }
 
     /// Resolves when requests may be sent.
     pub async fn ready(&self) {
-        self.gateway.ready().await;
+        self.current.ready().await;
     }
 
     /// Ends in order: not ready at once, still accepting for `drain_delay`; then no new connections, and requests
     /// under way may finish within `drain_timeout`. True when all of them did.
     pub async fn stop(&self) -> bool {
-        self.gateway.start_draining();
-        tokio::time::sleep(self.limits.drain_delay).await;
+        let gateway = self.gateway();
+        gateway.start_draining();
+        tokio::time::sleep(gateway.limits().drain_delay).await;
         self.gate.close();
-        let drained = tokio::time::timeout(self.limits.drain_timeout, self.gate.drained()).await.is_ok();
+        let drained = tokio::time::timeout(gateway.limits().drain_timeout, self.gate.drained()).await.is_ok();
         self.cut().await;
         drained
     }

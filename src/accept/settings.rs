@@ -41,7 +41,7 @@ pub enum ProxyProtocol {
 }
 
 /// How a listener speaks TLS.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct TlsSettings {
     /// The first is shown when no other matches the name asked for; at least one.
     pub certificates: Vec<Arc<ServerCertificate>>,
@@ -55,7 +55,7 @@ pub struct TlsSettings {
 
 /// Whether clients are asked for a certificate, and which ones pass the handshake.
 /// Possession of its key (CertificateVerify) is always checked.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum ClientCertificates {
     /// Not asked.
     Off,
@@ -66,7 +66,7 @@ pub enum ClientCertificates {
 }
 
 /// Bounds on connections and requests: `limits` of the configuration.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Open client connections, all listeners together.
     pub connections: usize,

@@ -1,6 +1,7 @@
 //! The operator's door: metrics, health, readiness. On an address of its own; it forwards nothing.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,30 +10,21 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 
 use crate::accept::Handler;
-use crate::gateway::{Gateway, Readiness};
+use crate::gateway::{Current, Readiness};
 use crate::request::Peer;
-use crate::time::UnixTime;
 
 /// Answers on the admin port.
 #[derive(Clone, Debug)]
 pub struct Admin {
-    gateway: Arc<Gateway>,
-    certificates: Arc<[Expiry]>,
-}
-
-/// When a listener's first certificate expires.
-#[derive(Debug, Clone)]
-pub struct Expiry {
-    /// The listener's address.
-    pub listener: String,
-    /// `notAfter`.
-    pub at: UnixTime,
+    current: Current,
+    /// By listener.
+    addresses: Arc<[SocketAddr]>,
 }
 
 impl Admin {
-    /// An admin port for this gateway and its listeners' certificates.
-    pub fn new(gateway: Arc<Gateway>, certificates: Vec<Expiry>) -> Self {
-        Self { gateway, certificates: certificates.into() }
+    /// An admin port for the gateway in force, whose listeners have these addresses.
+    pub fn new(current: Current, addresses: &[SocketAddr]) -> Self {
+        Self { current, addresses: addresses.into() }
     }
 
     fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
@@ -42,12 +34,12 @@ impl Admin {
         match path {
             "/" => text(StatusCode::OK, INDEX.to_owned()),
             "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
-            "/readyz" => match self.gateway.readiness() {
+            "/readyz" => match self.current.get().readiness() {
                 Readiness::Ready(notes) => text(StatusCode::OK, lines("ready", &notes)),
                 Readiness::NotReady(missing) => text(StatusCode::SERVICE_UNAVAILABLE, lines("not ready", &missing)),
             },
             "/metrics" => self.metrics(),
-            "/observed" => json(&self.gateway.observations().report()),
+            "/observed" => json(&self.current.get().observations().report()),
             "/identity/jwks.json" => self.identity_set(),
             _ => text(StatusCode::NOT_FOUND, format!("nothing here\n{INDEX}")),
         }
@@ -55,7 +47,7 @@ impl Admin {
 
     /// What upstreams verify assertions with. They may keep it for a while: a key is published before it signs.
     fn identity_set(&self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::new(self.gateway.identity_set().clone()));
+        let mut response = Response::new(Full::new(self.current.get().identity_set().clone()));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("max-age=300"));
@@ -63,11 +55,12 @@ impl Admin {
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
-        let mut snapshot = self.gateway.snapshot();
-        let now = self.gateway.now();
+        let gateway = self.current.get();
+        let (mut snapshot, now) = (gateway.snapshot(), gateway.now());
+        let expiries = self.addresses.iter().zip(gateway.certificate_expiries());
         snapshot.certificate_expiries =
-            self.certificates.iter().map(|expiry| (expiry.listener.clone(), -now.seconds_since(expiry.at))).collect();
-        match self.gateway.metrics().render(&snapshot) {
+            expiries.filter_map(|(address, at)| Some((address.to_string(), -now.seconds_since(at?)))).collect();
+        match gateway.metrics().render(&snapshot) {
             Ok(body) => {
                 let mut response = Response::new(Full::new(Bytes::from(body)));
                 let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

@@ -5,12 +5,12 @@ use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use keybound::config::{self, Loaded, Report};
+use keybound::config::{self, Attempt, Loaded, Report};
 
 use super::say;
 
 /// Which configuration.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct ConfigArgs {
     /// The configuration, as YAML; config.example.yaml shows all of it.
     #[arg(short, long, value_name = "FILE")]
@@ -25,7 +25,12 @@ impl ConfigArgs {
 
     /// Reads it, and tells on standard error why it cannot be used. `None`: it cannot.
     pub fn load(&self) -> Option<Loaded> {
-        load(&self.config)
+        self.attempt().outcome.map_err(|report| tell(&report)).ok()
+    }
+
+    /// Reads it, and tells nothing.
+    pub fn attempt(&self) -> Attempt {
+        config::attempt(&self.config, &|name| env::var(name).ok())
     }
 }
 

@@ -17,6 +17,7 @@ mod explain;
 mod health;
 mod key;
 mod proof;
+mod reload;
 mod request;
 mod schema;
 mod serve;

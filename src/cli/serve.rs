@@ -1,24 +1,25 @@
 //! `keybound serve`: runs the gateway.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
 use keybound::clock::SystemClock;
-use keybound::config::Loaded;
-use keybound::gateway::Gateway;
+use keybound::config::{Attempt, Files, Loaded};
+use keybound::gateway::Current;
 use keybound::server::Server;
 use keybound::telemetry::Log;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::configuration::ConfigArgs;
+use super::configuration::{ConfigArgs, tell};
+use super::reload::Reloader;
 
 /// Run the gateway.
 ///
-/// Stops on SIGTERM or SIGINT: requests under way may finish first.
+/// Stops on SIGTERM or SIGINT: requests under way may finish first. Reads the configuration again on SIGHUP, and when
+/// one of its files changes.
 #[derive(Debug, Args)]
 pub struct Serve {
     #[command(flatten)]
@@ -31,14 +32,21 @@ impl Serve {
     /// # Errors
     /// For `report`: an address that cannot be had, an upstream or issuer that cannot be set up.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let Some(loaded) = self.config.load() else { return Ok(ExitCode::FAILURE) };
+        let Attempt { outcome, files } = self.config.attempt();
+        let loaded = match outcome {
+            Ok(loaded) => loaded,
+            Err(report) => {
+                tell(&report);
+                return Ok(ExitCode::FAILURE);
+            }
+        };
         // Dropped last, when nothing is left that logs.
         let log = Log::start(&loaded.settings.telemetry).context("cannot start the log")?;
         // Admin port and background work have a thread of their own: it stands still while standard output takes
         // nothing, and a signal is heard all the same.
         let background = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let background = background.context("cannot start the runtime")?;
-        let ended = runtime()?.block_on(serve(loaded, self.config.path(), background.handle(), &log));
+        let ended = runtime()?.block_on(serve(loaded, self.config, files, background.handle(), &log));
         // A resolver that hangs would hold the process.
         background.shutdown_background();
         ended
@@ -50,20 +58,33 @@ pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")
 }
 
-async fn serve(loaded: Loaded, config: &Path, background: &Handle, log: &Log) -> anyhow::Result<ExitCode> {
+async fn serve(
+    loaded: Loaded,
+    config: ConfigArgs,
+    files: Files,
+    background: &Handle,
+    log: &Log,
+) -> anyhow::Result<ExitCode> {
     let mut stop = StopSignals::listen()?;
+    let hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
     for warning in loaded.warnings.findings() {
         tracing::warn!(field = warning.field(), "{}", warning.message());
     }
+    let telemetry = loaded.settings.telemetry.clone();
     let server = {
         let _there = background.enter();
-        Server::start(loaded.settings, Arc::new(SystemClock), log.access().cloned())?
+        Arc::new(Server::start(loaded.settings, Arc::new(SystemClock), log.control().access(&telemetry))?)
     };
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %config.display(), "started");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %config.path().display(), "started");
     // Elsewhere: whoever writes may have to wait for standard output.
-    let readiness = background.spawn(announce_readiness(Arc::clone(server.gateway())));
+    let readiness = background.spawn(announce_readiness(server.current().clone()));
+    let (log_control, server_there) = (log.control().clone(), Arc::downgrade(&server));
+    let reloader = Reloader { server: server_there, config, files, telemetry, log: log_control, hangup };
+    let reloading = background.spawn(reloader.run());
     let signal = stop.next().await;
     readiness.abort();
+    // What ends does not change any more.
+    reloading.abort();
     log.ending();
     tracing::info!(signal, "stopping");
     let drained = tokio::select! {
@@ -78,8 +99,8 @@ async fn serve(loaded: Loaded, config: &Path, background: &Handle, log: &Log) ->
     Ok(if drained { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-async fn announce_readiness(gateway: Arc<Gateway>) {
-    gateway.ready().await;
+async fn announce_readiness(current: Current) {
+    current.ready().await;
     tracing::info!("ready");
 }
 

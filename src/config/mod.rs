@@ -10,6 +10,7 @@
 
 mod document;
 mod environment;
+mod files;
 mod meaning;
 mod reading;
 mod report;
@@ -23,6 +24,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use crate::gateway::Settings;
+pub use files::Files;
 use reading::{Reading, Written as _};
 pub use report::{Finding, Report, Severity};
 
@@ -43,11 +45,33 @@ pub struct Loaded {
     pub warnings: Report,
 }
 
+/// What became of reading a configuration.
+#[derive(Debug)]
+pub struct Attempt {
+    /// A configuration, or everything that is wrong with it, and the warnings too.
+    pub outcome: Result<Loaded, Report>,
+    /// The file and those that it names: when one of them changes, another attempt makes sense. Without the JWK sets of
+    /// issuers, which `keys` looks at.
+    pub files: Files,
+}
+
 /// Reads a configuration and the files it names. `environment` answers for `${NAME}`.
 ///
 /// # Errors
 /// Everything that is wrong with it, and the warnings too.
 pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Report> {
+    attempt(path, environment).outcome
+}
+
+/// The same, for who wants to know which files it depends on.
+pub fn attempt(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Attempt {
+    let mut files = Files::default();
+    files.note(path);
+    let outcome = read(path, environment, &mut files);
+    Attempt { outcome, files }
+}
+
+fn read(path: &Path, environment: &dyn Fn(&str) -> Option<String>, files: &mut Files) -> Result<Loaded, Report> {
     let text = text(path)?;
     let node = match document::parse(&text) {
         Ok(node) => node,
@@ -62,9 +86,10 @@ pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result
         return Err(Report::single(path, &text, 0, "this configuration is empty".to_owned(), Some(help)));
     }
     let directory = path.parent().unwrap_or(Path::new(""));
-    let mut reading = Reading::new(environment, directory);
+    let mut reading = Reading::new(environment, directory, std::mem::take(files));
     let settings =
         written::Configuration::read(&node, "", &mut reading).map(|written| meaning::settings(&written, &mut reading));
+    *files = reading.files.take();
     let failed = reading.problems.iter().any(|problem| problem.severity == Severity::Error);
     let report = Report::new(path, &text, reading.problems);
     match settings {

@@ -3,10 +3,12 @@
 //! A [`Field`] remembers where it stands and whether it was left out, wrong (then that was reported) or given,
 //! so that whoever gives it a meaning can report problems at its place and says nothing twice.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use super::document::{Node, Value};
 use super::environment;
+use super::files::Files;
 use super::report::{Place, Problem, Severity};
 use super::schema::Schema;
 use super::values::{choices, closest, describe};
@@ -14,17 +16,27 @@ use super::values::{choices, closest, describe};
 /// One reading of one file: what it may ask, and the problems found so far.
 pub struct Reading<'e> {
     pub problems: Vec<Problem>,
+    /// Those that it is made of.
+    pub files: RefCell<Files>,
     environment: &'e dyn Fn(&str) -> Option<String>,
     directory: &'e Path,
 }
 
 impl<'e> Reading<'e> {
-    pub const fn new(environment: &'e dyn Fn(&str) -> Option<String>, directory: &'e Path) -> Self {
-        Self { problems: Vec::new(), environment, directory }
+    /// `files`: what was looked at before.
+    pub const fn new(environment: &'e dyn Fn(&str) -> Option<String>, directory: &'e Path, files: Files) -> Self {
+        Self { problems: Vec::new(), files: RefCell::new(files), environment, directory }
     }
 
-    /// A path as written is relative to the configuration's directory.
+    /// The file of that name, which is about to be read. A path as written is relative to the configuration's directory.
     pub fn path(&self, written: &str) -> PathBuf {
+        let path = self.path_for_others(written);
+        self.files.borrow_mut().note(&path);
+        path
+    }
+
+    /// The same for a file that somebody else looks at again and again.
+    pub fn path_for_others(&self, written: &str) -> PathBuf {
         self.directory.join(written)
     }
 

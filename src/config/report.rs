@@ -183,16 +183,22 @@ impl Report {
     }
 }
 
+impl Report {
+    /// For a log: a line for each problem, with its place.
+    pub fn lines(&self) -> impl Iterator<Item = (Severity, String)> {
+        self.findings.iter().map(|finding| {
+            let place =
+                if self.text.is_empty() { String::new() } else { format!(":{}:{}", finding.line, finding.column) };
+            (finding.severity, format!("{}{place}: {}: {finding}", self.file, finding.severity.name()))
+        })
+    }
+}
+
 impl fmt::Display for Report {
     /// For a log: a line for each problem.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, finding) in self.findings.iter().enumerate() {
-            let newline = if index > 0 { "\n" } else { "" };
-            write!(f, "{newline}{}", self.file)?;
-            if !self.text.is_empty() {
-                write!(f, ":{}:{}", finding.line, finding.column)?;
-            }
-            write!(f, ": {}: {finding}", finding.severity.name())?;
+        for (index, (_, line)) in self.lines().enumerate() {
+            write!(f, "{}{line}", if index > 0 { "\n" } else { "" })?;
         }
         if self.omitted > 0 { write!(f, "\nand {} more", self.omitted) } else { Ok(()) }
     }

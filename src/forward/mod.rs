@@ -28,6 +28,7 @@ use hyper::body::Incoming;
 
 use crate::authorize::Authorized;
 use crate::refusal::{Reason, Refusal};
+use crate::tending::Tending;
 
 pub use body::RequestBody;
 pub use reserved::OwnFields;
@@ -37,7 +38,7 @@ pub use upstream::{EndpointStatus, Upstream, UpstreamError, host_name};
 
 /// Sends authorized requests to their upstreams.
 pub struct Forwarder {
-    upstreams: Vec<Upstream>,
+    upstreams: Vec<Arc<Upstream>>,
     own: OwnFields,
     body_bytes: Option<u64>,
 }
@@ -60,34 +61,56 @@ impl Forwarder {
         own: OwnFields,
         body_bytes: Option<u64>,
     ) -> Result<Self, UpstreamError> {
-        let upstreams = upstreams.into_iter().map(Upstream::new).collect::<Result<_, _>>()?;
+        Self { upstreams: Vec::new(), own: OwnFields::default(), body_bytes: None }.succeed(upstreams, own, body_bytes)
+    }
+
+    /// The forwarder of a configuration that follows. An upstream that is configured as it was keeps its connections.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn succeed(
+        &self,
+        upstreams: Vec<UpstreamSettings>,
+        own: OwnFields,
+        body_bytes: Option<u64>,
+    ) -> Result<Self, UpstreamError> {
+        let one = |settings: UpstreamSettings| match self.upstreams.iter().find(|known| *known.settings() == settings) {
+            Some(known) => Ok(Arc::clone(known)),
+            None => Upstream::new(settings).map(Arc::new),
+        };
+        let upstreams = upstreams.into_iter().map(one).collect::<Result<_, _>>()?;
         Ok(Self { upstreams, own, body_bytes })
     }
 
     /// Closes upstream connections that nobody has used for a while. About once a second, off the requests' way.
     pub fn tidy(&self) {
-        self.upstreams.iter().for_each(Upstream::tidy);
+        self.upstreams.iter().for_each(|upstream| upstream.tidy());
     }
 
-    /// Keeps an eye on the upstreams: looks up their names and checks their health. Never ends where there is something
-    /// to do; off the requests' way.
-    pub async fn watch(&self) {
-        futures_util::future::join_all(self.upstreams.iter().map(Upstream::watch)).await;
+    /// What each upstream was told.
+    pub fn settings(&self) -> impl Iterator<Item = &UpstreamSettings> {
+        self.upstreams.iter().map(|upstream| upstream.settings())
+    }
+
+    /// Keeps an eye on these upstreams from now on, and on no others: looks up their names and checks their health. Needs a
+    /// runtime.
+    pub fn watch(&self, watching: &mut Tending<Upstream>) {
+        watching.follow(self.upstreams.iter(), |upstream| async move { upstream.watch().await });
     }
 
     /// How the endpoints of all upstreams do, where that can change, upstream by upstream.
     pub fn status(&self) -> impl Iterator<Item = EndpointStatus> {
-        self.upstreams.iter().flat_map(Upstream::status)
+        self.upstreams.iter().flat_map(|upstream| upstream.status())
     }
 
     /// What is wrong with upstreams, in words.
     pub fn troubles(&self) -> impl Iterator<Item = String> {
-        self.upstreams.iter().filter_map(Upstream::trouble)
+        self.upstreams.iter().filter_map(|upstream| upstream.trouble())
     }
 
     /// The upstream of that index.
     pub fn upstream(&self, index: usize) -> Option<&Upstream> {
-        self.upstreams.get(index)
+        self.upstreams.get(index).map(|upstream| &**upstream)
     }
 
     /// What a proxy that asked for a verdict has to know: the fields that the request would have been forwarded with.

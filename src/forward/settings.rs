@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use http::uri::{Authority, PathAndQuery, Scheme};
 use rustls::RootCertStore;
-use rustls::client::ResolvesClientCert;
 use rustls::pki_types::ServerName;
 
+use crate::accept::tls::ServerCertificate;
+
 /// One API behind the gateway.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamSettings {
     /// Metric label and log field.
     pub name: String,
@@ -67,10 +68,22 @@ pub struct UpstreamTls {
     /// The authorities of its certificates, instead of the system's.
     pub roots: Option<Arc<RootCertStore>>,
     /// The gateway's own certificate, for upstreams that ask for one.
-    pub certificate: Option<Arc<dyn ResolvesClientCert>>,
+    pub certificate: Option<ServerCertificate>,
     /// The name in its certificate and in SNI (RFC 6066 §3), instead of the endpoint's host.
     pub server_name: Option<ServerName<'static>>,
 }
+
+/// The same authorities are the same, wherever they are kept.
+impl PartialEq for UpstreamTls {
+    fn eq(&self, other: &Self) -> bool {
+        let authorities = |of: &Self| of.roots.as_ref().map(|roots| roots.roots.clone());
+        authorities(self) == authorities(other)
+            && self.certificate == other.certificate
+            && self.server_name == other.server_name
+    }
+}
+
+impl Eq for UpstreamTls {}
 
 impl fmt::Debug for UpstreamTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -83,7 +96,7 @@ impl fmt::Debug for UpstreamTls {
 }
 
 /// How an endpoint is asked whether it is well: a GET, which it answers with a 2xx.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthCheck {
     /// What is asked for.
     pub path: PathAndQuery,

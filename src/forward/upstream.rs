@@ -166,7 +166,7 @@ fn connector(settings: &UpstreamSettings) -> Result<TlsConnector, UpstreamError>
     }
     let mut config = fetch::tls_config(roots).map_err(|source| UpstreamError::Tls { upstream: upstream(), source })?;
     if let Some(certificate) = &settings.tls.certificate {
-        config.client_auth_cert_resolver = Arc::clone(certificate);
+        config.client_auth_cert_resolver = certificate.for_client();
     }
     if settings.http2 {
         config.alpn_protocols = vec![HTTP2.to_vec()];

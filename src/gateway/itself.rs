@@ -9,7 +9,7 @@ use super::refused::{Asked, discard};
 use super::state::Gateway;
 use super::{REQUEST_ID, routes};
 use crate::refusal::Reason;
-use crate::request::{Inbound, PublicUrl};
+use crate::request::Inbound;
 use crate::respond::{Metadata, cors};
 use crate::routes::{Cors, Origins, Route};
 use crate::telemetry::{Decision, Record};
@@ -25,12 +25,6 @@ pub(super) struct Own {
 }
 
 impl Gateway {
-    /// What the clients of a listener are told that see it as `public_url`.
-    pub(super) fn metadata(&self, public_url: &PublicUrl) -> Metadata {
-        let issuers = self.issuers.iter().map(|issuer| issuer.rules().issuer.clone()).collect();
-        Metadata::new(public_url, &self.routes, issuers, &self.algorithms)
-    }
-
     /// What a request asks of the gateway itself, if anything.
     pub(super) fn own_answer(&self, inbound: &Inbound<Incoming>, metadata: Option<&Metadata>) -> Option<Own> {
         // Refused like every other.

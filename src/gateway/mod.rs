@@ -5,12 +5,17 @@
 //! the binding, limits, replay, policy, the upstream.
 
 mod body;
+mod current;
+mod facade;
 mod itself;
+mod lasting;
 mod nonce;
 mod observe;
+mod readiness;
 mod refused;
 mod settings;
 mod state;
+mod succession;
 mod verdict;
 
 use std::sync::Arc;
@@ -23,34 +28,33 @@ use crate::authorize::{Authorized, Grant, Presented, Refused, Stage};
 use crate::forward::Forwarded;
 use crate::refusal::Reason;
 use crate::request::{Front, Inbound, Peer};
-use crate::respond::{DPOP_NONCE, Metadata, cors};
+use crate::respond::{DPOP_NONCE, cors};
 use crate::routes::{self, Access, Route};
 use crate::telemetry::{Decision, Record};
 
+use facade::Facade;
 use refused::Asked;
 
 pub use body::Body;
+pub use current::Current;
+pub use readiness::Readiness;
 pub use settings::Settings;
-pub use state::{Gateway, GatewayError, Readiness};
+pub use state::{Gateway, GatewayError};
+pub use succession::{Changes, Fixed};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// One listener's door into the gateway.
+/// One listener's door into the gateway in force.
 #[derive(Clone, Debug)]
 pub struct Door {
-    gateway: Arc<Gateway>,
-    front: Arc<Front>,
-    /// What its clients are told about what they find here.
-    metadata: Option<Arc<Metadata>>,
+    current: Current,
+    listener: usize,
 }
 
 impl Door {
-    /// A door that is seen from outside as `front` says.
-    pub fn new(gateway: Arc<Gateway>, front: Front) -> Self {
-        // At a decision endpoint they would be the proxy's to serve.
-        let metadata = front.public_url.as_ref().filter(|_| front.asks.is_none());
-        let metadata = metadata.map(|url| Arc::new(gateway.metadata(url)));
-        Self { gateway, front: Arc::new(front), metadata }
+    /// The door of the listener of that index.
+    pub const fn new(current: Current, listener: usize) -> Self {
+        Self { current, listener }
     }
 }
 
@@ -59,16 +63,21 @@ impl Handler for Door {
     type BodyError = hyper::Error;
 
     async fn handle(&self, request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body> {
-        let gateway = &*self.gateway;
+        // This one to the end, whatever comes into force meanwhile.
+        let gateway = &*self.current.get();
         let (id, peer_address) = (gateway.next_id(), peer.address.ip());
         let mut record = Record::open(Arc::clone(&gateway.ledger), id, peer_address, request.method().clone());
-        let inbound = match Inbound::read(request, peer, &self.front, id) {
+        // There is one for each listener; without one, nothing would pass.
+        let Some(Facade { front, metadata, .. }) = gateway.facades.get(self.listener) else {
+            return gateway.refuse_unread((Reason::NoRoute.into(), request), record);
+        };
+        let metadata = metadata.as_ref();
+        let inbound = match Inbound::read(request, peer, front, id) {
             Ok(inbound) => inbound,
             Err(unread) => return gateway.refuse_unread(*unread, record),
         };
         record.asked(inbound.client(), inbound.request().method());
         record.target(inbound.target().host(), inbound.target().normalized_path());
-        let (front, metadata) = (&*self.front, self.metadata.as_deref());
         // Whoever asks for a verdict would take an answer of ours for one, and forward what nobody proved.
         if front.asks.is_none()
             && let Some(own) = gateway.own_answer(&inbound, metadata)
@@ -156,7 +165,7 @@ impl Gateway {
         // Does the caller ask too much?
         let admitted = bound.admit(&self.limiter, question.as_ref(), now)?;
         // Is the proof fresh?
-        let fresh = admitted.spend_for(&self.replay, question.as_ref(), now).await?;
+        let fresh = admitted.spend_for(&self.lasting.replay, question.as_ref(), now).await?;
         if let Some(age) = proof_age {
             self.metrics().spent(age);
         }

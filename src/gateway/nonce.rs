@@ -26,7 +26,7 @@ impl Gateway {
     /// The next one, for a client whose proof was good and whose nonce was made then, if that soon is not any more.
     fn next_nonce(&self, made: UnixTime) -> Option<HeaderValue> {
         let nonces = self.proofs.nonces.as_ref()?;
-        let lifetime = self.replay.nonce_lifetime().unwrap_or(nonces.lifetime);
+        let lifetime = self.lasting.replay.nonce_lifetime().unwrap_or(nonces.lifetime);
         Nonces::is_half_over(made, lifetime, self.clock.now()).then(|| self.fresh_nonce())?
     }
 }

@@ -28,7 +28,7 @@ impl Gateway {
             token: record.token(),
             client: record.client,
         };
-        self.observations.note(&observed, now);
+        self.lasting.observations.note(&observed, now);
         // Nothing counts as proven, however far the checks came.
         record.binding = None;
         record.decision = Decision::Observe;

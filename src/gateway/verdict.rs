@@ -21,7 +21,7 @@ impl Gateway {
         let mut lines = inbound.request().headers().get_all(name).iter();
         // Two of them name nothing.
         let id = lines.next().filter(|_| lines.next().is_none())?;
-        self.questions.about(id.as_bytes())
+        self.lasting.questions.about(id.as_bytes())
     }
 
     /// Says yes: 200, with the fields that the upstream should get.

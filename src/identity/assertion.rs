@@ -16,7 +16,7 @@ use crate::verify::{AccessToken, Demand, base64url};
 const TYPE: &str = "identity+jwt";
 
 /// How a route tells its upstream who was proven to ask.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The request header that carries the assertion. The same name sent by a client is always removed.
     pub header: HeaderName,

@@ -73,6 +73,15 @@ fn published(mut members: Map<String, Value>, algorithm: Algorithm, kid: Thumbpr
     Value::Object(members)
 }
 
+/// Two keys are the same when their public halves are.
+impl PartialEq for IdentityKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.kid == other.kid
+    }
+}
+
+impl Eq for IdentityKey {}
+
 impl fmt::Debug for IdentityKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "IdentityKey({} {})", self.algorithm, self.kid)

@@ -85,6 +85,19 @@ impl Endpoint {
         })
     }
 
+    /// Whether both ask the same place as the same client, and want the same kind of answer.
+    pub(super) fn is_asked_like(&self, other: &Self) -> bool {
+        self.uri == other.uri && self.form == other.form && self.client_id == other.client_id
+    }
+
+    /// Whether these settings say what it was told, secrets aside.
+    pub(super) fn is_told(&self, settings: &IntrospectionSettings) -> bool {
+        self.uri == settings.endpoint
+            && self.form == settings.form
+            && self.client_id == settings.client_id
+            && self.timeout == settings.timeout
+    }
+
     pub(super) fn place(&self) -> Place {
         Place::of(&self.uri)
     }

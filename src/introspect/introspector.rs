@@ -40,14 +40,14 @@ pub struct Introspector {
     endpoint: Endpoint,
     clock: Arc<dyn Clock>,
     runtime: Handle,
-    memory: Memory,
+    memory: Arc<Memory>,
     /// How many questions may still be asked at once.
     permits: Arc<Semaphore>,
     concurrency: usize,
     /// What is being asked, and where its answer will be.
     under_way: Mutex<HashMap<TokenHash, Coming>>,
-    health: Mutex<Health>,
-    tally: Tally,
+    health: Arc<Mutex<Health>>,
+    tally: Arc<Tally>,
 }
 
 /// How the last question ended.
@@ -101,14 +101,35 @@ impl Introspector {
             issuers,
             clock,
             runtime,
-            memory: Memory::new(settings.cache),
+            memory: Arc::new(Memory::new(settings.cache)),
             permits: Arc::new(Semaphore::new(settings.concurrency.min(Semaphore::MAX_PERMITS))),
             concurrency: settings.concurrency,
             under_way: Mutex::default(),
-            health: Mutex::default(),
-            tally: Tally::default(),
+            health: Arc::default(),
+            tally: Arc::default(),
             endpoint: Endpoint::new(settings)?,
         })
+    }
+
+    /// Whether these settings say what it was told, secrets aside.
+    pub fn is_told(&self, settings: &IntrospectionSettings) -> bool {
+        self.endpoint.is_told(settings)
+            && self.memory.keeps() == settings.cache
+            && self.concurrency == settings.concurrency
+    }
+
+    /// Follows another one, about the same issuer.
+    pub(super) fn succeeding(mut self, earlier: &Self) -> Self {
+        let rules = |of: &Self| of.issuers.get(&of.issuer).map(|issuer| issuer.rules().clone());
+        if self.endpoint.is_asked_like(&earlier.endpoint)
+            && self.memory.keeps() == earlier.memory.keeps()
+            && rules(&self) == rules(earlier)
+        {
+            self.memory = Arc::clone(&earlier.memory);
+            self.health = Arc::clone(&earlier.health);
+        }
+        self.tally = Arc::clone(&earlier.tally);
+        self
     }
 
     /// Whose tokens it knows.

@@ -24,8 +24,29 @@ impl Introspectors {
         clock: &Arc<dyn Clock>,
         runtime: &Handle,
     ) -> Result<Self, rustls::Error> {
-        let one = |settings| {
-            Introspector::new(settings, Arc::clone(issuers), Arc::clone(clock), runtime.clone()).map(Arc::new)
+        Self::default().succeed(settings, issuers, clock, runtime)
+    }
+
+    /// Those of a configuration that follows. They go on counting, and remember what an issuer said if it is asked at the
+    /// same endpoint by the same client, and its tokens are judged by the same rules.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn succeed(
+        &self,
+        settings: Vec<IntrospectionSettings>,
+        issuers: &Arc<Issuers>,
+        clock: &Arc<dyn Clock>,
+        runtime: &Handle,
+    ) -> Result<Self, rustls::Error> {
+        let one = |settings: IntrospectionSettings| {
+            let earlier = self.0.iter().find(|earlier| earlier.issuer() == settings.issuer);
+            let (issuers, clock) = (Arc::clone(issuers), Arc::clone(clock));
+            let introspector = Introspector::new(settings, issuers, clock, runtime.clone())?;
+            Ok(Arc::new(match earlier {
+                Some(earlier) => introspector.succeeding(earlier),
+                None => introspector,
+            }))
         };
         settings.into_iter().map(one).collect::<Result<_, _>>().map(Self)
     }
@@ -41,6 +62,11 @@ impl Introspectors {
         let is_accepted = |issuer: &str| accepted.is_empty() || accepted.iter().any(|accepted| accepted == issuer);
         let mut introspectors = self.0.iter().filter(|introspector| is_accepted(introspector.issuer()));
         introspectors.next().filter(|_| introspectors.next().is_none())
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Introspector> {
+        self.0.iter().map(|introspector| &**introspector)
     }
 
     /// How each of them does.

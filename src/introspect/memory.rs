@@ -60,6 +60,11 @@ impl Memory {
         Self { keeps, active: Cache::with_weighter(entries, ACTIVE_BYTES, WeighActive), denied: Cache::new(MAX_DENIED) }
     }
 
+    /// How long a word counts.
+    pub(super) const fn keeps(&self) -> Duration {
+        self.keeps
+    }
+
     /// What the issuer said lately. A clock that is set back makes it old.
     pub(super) fn recall(&self, hash: &TokenHash, now: UnixTime) -> Option<Word> {
         if let Some(active) = self.active.get(hash) {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
+use rustls::RootCertStore;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -26,6 +27,8 @@ const MAX_SKIPPED_NAMED: usize = 10;
 pub struct Issuer {
     rules: IssuerRules,
     source: KeySource,
+    /// Other authorities than the system's.
+    roots: Option<Arc<RootCertStore>>,
     client: HttpClient,
     clock: Arc<dyn Clock>,
     events: Arc<dyn KeyEvents>,
@@ -109,6 +112,7 @@ impl Issuer {
         Self {
             rules: settings.rules,
             source: settings.source,
+            roots: settings.roots,
             client,
             clock,
             events,
@@ -118,6 +122,15 @@ impl Issuer {
             wanted: Notify::new(),
             rounds: watch::Sender::new(Round::default()),
         }
+    }
+
+    /// Whether these settings say what it was told.
+    pub fn is_told(&self, settings: &IssuerSettings) -> bool {
+        self.rules == settings.rules && self.source == settings.source && self.trusts(settings.roots.as_ref())
+    }
+
+    fn trusts(&self, roots: Option<&Arc<RootCertStore>>) -> bool {
+        self.roots.as_ref().map(|roots| &roots.roots) == roots.map(|roots| &roots.roots)
     }
 
     /// What its tokens must look like.
@@ -189,7 +202,8 @@ impl Issuer {
     pub(super) fn take_over(&self, earlier: &Self) {
         let same = self.rules.issuer == earlier.rules.issuer
             && self.rules.algorithms == earlier.rules.algorithms
-            && self.source == earlier.source;
+            && self.source == earlier.source
+            && self.trusts(earlier.roots.as_ref());
         let in_use = earlier.lock().in_use;
         if same && in_use.is_some() {
             self.keys.store(earlier.keys.load_full());

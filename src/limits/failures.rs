@@ -8,6 +8,7 @@
 use std::fmt;
 use std::hash::Hasher;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::rate::{Moment, Rate};
 use super::table::{Name, Table};
@@ -16,7 +17,7 @@ use crate::time::UnixTime;
 use crate::verify::Thumbprint;
 
 /// Counts failures, if there is a limit to them.
-pub struct Failures(Option<(Rate, Table)>);
+pub struct Failures(Option<(Rate, Arc<Table>)>);
 
 /// What a failure counts against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +78,20 @@ impl Against {
 impl Failures {
     /// A limit for each sender; `None`: no limit.
     pub fn new(rate: Option<Rate>) -> Self {
-        Self(rate.map(|rate| (rate, Table::new(rate.span()))))
+        Self(rate.map(|rate| (rate, Arc::new(Table::new(rate.span())))))
+    }
+
+    /// How often one sender may fail.
+    pub fn rate(&self) -> Option<Rate> {
+        self.0.as_ref().map(|(rate, _)| *rate)
+    }
+
+    /// Another limit, or the same, with the same memory of who failed.
+    #[must_use]
+    pub fn succeed(&self, rate: Option<Rate>) -> Self {
+        let (Some(rate), Some((_, table))) = (rate, &self.0) else { return Self::new(rate) };
+        table.stretch(rate.span());
+        Self(Some((rate, Arc::clone(table))))
     }
 
     /// Whether a sender may try: somebody at this address, or with `key`, whoever holds this key there.

@@ -104,8 +104,15 @@ impl Denied {
 impl Limiter {
     /// For routes with these limits.
     pub fn new(limits: impl IntoIterator<Item = RouteLimits>) -> Self {
-        let spans = limits.into_iter().filter_map(|limits| limits.rate).map(Rate::span);
-        Self { table: Arc::new(Table::new(spans.max().unwrap_or_default())) }
+        Self { table: Arc::new(Table::new(longest(limits))) }
+    }
+
+    /// For routes with other limits, and with the same memory: who asked for a route of the same name before, or has
+    /// requests under way there, did not begin anew.
+    #[must_use]
+    pub fn succeed(&self, limits: impl IntoIterator<Item = RouteLimits>) -> Self {
+        self.table.stretch(longest(limits));
+        Self { table: Arc::clone(&self.table) }
     }
 
     /// Takes a place on a route for who holds this token and has proven this.
@@ -152,6 +159,11 @@ impl Limiter {
     pub fn expire(&self, now: UnixTime) {
         self.table.expire(now.into());
     }
+}
+
+/// The longest that a bucket needs to fill.
+fn longest(limits: impl IntoIterator<Item = RouteLimits>) -> i64 {
+    limits.into_iter().filter_map(|limits| limits.rate).map(Rate::span).max().unwrap_or_default()
 }
 
 /// Different names write different bytes.

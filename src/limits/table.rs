@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hasher, RandomState};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::rate::Moment;
@@ -50,7 +51,7 @@ pub(super) struct Table {
     shards: Box<[Mutex<Shard>]>,
     per_shard: usize,
     /// No bucket needs longer to fill, in nanoseconds.
-    longest: i64,
+    longest: AtomicI64,
 }
 
 struct Shard {
@@ -70,8 +71,13 @@ impl Table {
             secret: RandomState::new(),
             shards: (0..shards).map(shard).collect(),
             per_shard: capacity / shards,
-            longest,
+            longest: AtomicI64::new(longest),
         }
+    }
+
+    /// From now on for buckets that may need as long as this, too.
+    pub(super) fn stretch(&self, longest: i64) {
+        self.longest.fetch_max(longest, Relaxed);
     }
 
     /// The name of what `write` writes.
@@ -94,7 +100,7 @@ impl Table {
         let result = change(&mut entry);
         if !entry.is_over(now) {
             if shard.entries.len() >= self.per_shard {
-                shard.sweep_if_due(now, self.longest);
+                shard.sweep_if_due(now, self.longest.load(Relaxed));
             }
             if shard.entries.len() >= self.per_shard {
                 return Err(Full);
@@ -124,7 +130,7 @@ impl Table {
     /// Forgets what is as good as not there.
     pub(super) fn expire(&self, now: Moment) {
         for shard in &self.shards {
-            lock(shard).sweep(now, self.longest);
+            lock(shard).sweep(now, self.longest.load(Relaxed));
         }
     }
 

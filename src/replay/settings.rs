@@ -3,7 +3,7 @@
 use super::redis::RedisSettings;
 
 /// The log of a gateway.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReplaySettings {
     /// What this process remembers.
     pub memory: MemorySettings,
@@ -18,7 +18,7 @@ impl From<MemorySettings> for ReplaySettings {
 }
 
 /// Bounds of the log in this process's memory.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemorySettings {
     /// Live entries, all keys together; full means 503, never eviction. A large log may be full with a 64th
     /// fewer, if few keys hold nearly all of it.

@@ -16,7 +16,7 @@ use crate::refusal::{Reason, Refusal};
 use crate::request::ClientCertificate;
 
 /// How a listener is seen from outside. By default clients connect to it directly.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Front {
     /// Scheme and authority that clients see, if other than the listener's scheme and the request's host.
     pub public_url: Option<PublicUrl>,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderValue;
 
 /// Whose scripts may call a route from browsers. A route that has one leaves nothing of CORS to its upstream.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cors {
     /// From where.
     pub origins: Origins,
@@ -17,7 +17,7 @@ pub struct Cors {
 }
 
 /// Origins of scripts.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origins {
     /// Every origin; never together with credentials.
     Any,

@@ -35,7 +35,7 @@ pub struct Route {
 }
 
 /// Which requests a route covers. An empty list matches everything.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Match {
     /// Host names, lower case; `*.example.com` covers one label more.
     pub hosts: Vec<String>,
@@ -74,7 +74,7 @@ fn host_covers(pattern: &str, host: &str) -> bool {
 }
 
 /// What people are told about a protected resource (RFC 9728 §2), where it is not derived from what it demands.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Described {
     /// `resource_name`: for people, who are asked whether a client may use it.
     pub name: Option<String>,
@@ -83,7 +83,7 @@ pub struct Described {
 }
 
 /// How a request is changed on its way to the upstream.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Forwarding {
     /// What becomes of `Authorization`.
     pub authorization: AuthorizationForward,

@@ -9,7 +9,7 @@ use crate::time::UnixTime;
 use crate::verify::{Accepted, AccessToken, TokenClaims};
 
 /// Who may pass.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
     /// Everybody, on purpose. Credentials are not looked at and not forwarded.
     Public,
@@ -31,7 +31,7 @@ impl Access {
 }
 
 /// What a proven token must fulfil.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
     /// Which tokens are accepted, by what they are bound to.
     pub accepted: Accepted,

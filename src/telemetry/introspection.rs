@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounterVec, Registry};
 
-use super::metrics::counters;
+use super::families::counters;
 
 /// What one issuer said so far.
 #[derive(Debug)]
@@ -17,6 +17,7 @@ pub struct IntrospectionReading {
     pub misses: u64,
 }
 
+#[derive(Clone)]
 pub(super) struct Introspection {
     questions: IntCounterVec,
     hits: IntCounterVec,

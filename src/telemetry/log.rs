@@ -4,10 +4,12 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd as _;
 
-use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::filter::Targets;
+use tracing::Level;
+use tracing_subscriber::Registry;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::layer;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use super::access::AccessLog;
@@ -29,7 +31,14 @@ pub enum LogError {
 /// The log of this process. Dropped, it writes what waits: keep it until nothing is left that logs.
 pub struct Log {
     output: Output,
-    access: Option<AccessLog>,
+    control: LogControl,
+}
+
+/// Decides what a log that is running writes.
+#[derive(Clone)]
+pub struct LogControl {
+    access: AccessLog,
+    levels: Handle<Targets, Registry>,
 }
 
 impl Log {
@@ -41,13 +50,7 @@ impl Log {
         // Not `io::stdout`, which would look for the end of lines once more.
         let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let output = Output::start(out, Bounds::default())?;
-        let own = LevelFilter::from_level(settings.level);
-        let targets = Targets::new()
-            .with_default(LevelFilter::WARN.min(own))
-            // hyper and h2 describe clients' misdeeds, which are counted elsewhere.
-            .with_target("hyper", LevelFilter::ERROR)
-            .with_target("h2", LevelFilter::ERROR)
-            .with_target("keybound", own);
+        let (targets, levels) = reload::Layer::new(targets(settings.level));
         let registry = tracing_subscriber::registry().with(targets);
         // <https://no-color.org>
         let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -63,17 +66,41 @@ impl Log {
                 Form::Text { colours }
             }
         };
-        let access = settings.access_log.then(|| AccessLog::new(output.lines().clone(), form));
-        Ok(Self { output, access })
+        let access = AccessLog::new(output.lines().clone(), form);
+        Ok(Self { output, control: LogControl { access, levels } })
     }
 
-    /// Where access lines go, if they are wanted.
-    pub const fn access(&self) -> Option<&AccessLog> {
-        self.access.as_ref()
+    /// For who changes what it writes.
+    pub const fn control(&self) -> &LogControl {
+        &self.control
     }
 
     /// The process is about to end: from now on no line waits for ever for a standard output that takes nothing.
     pub fn ending(&self) {
         self.output.ending();
     }
+}
+
+impl LogControl {
+    /// Where access lines go, if these settings want them.
+    pub fn access(&self, settings: &TelemetrySettings) -> Option<AccessLog> {
+        settings.access_log.then(|| self.access.clone())
+    }
+
+    /// From now on Keybound is heard from this level on.
+    pub fn listen_from(&self, level: Level) {
+        // It fails only when the process has no log any more.
+        let _ = self.levels.reload(targets(level));
+    }
+}
+
+/// Who is heard from which level on.
+fn targets(own: Level) -> Targets {
+    let own = LevelFilter::from_level(own);
+    Targets::new()
+        .with_default(LevelFilter::WARN.min(own))
+        // hyper and h2 describe clients' misdeeds, which are counted elsewhere.
+        .with_target("hyper", LevelFilter::ERROR)
+        .with_target("h2", LevelFilter::ERROR)
+        .with_target("keybound", own)
 }

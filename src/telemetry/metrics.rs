@@ -1,7 +1,7 @@
 //! The metrics. Label values come from the configuration or a closed list; handles are
 //! resolved once and kept.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use prometheus::{
@@ -10,6 +10,7 @@ use prometheus::{
 };
 
 use super::decision::Decision;
+use super::families::{DECISION, LATENCY, counter, counters, gauge, gauges, histograms};
 use super::introspection::{Introspection, IntrospectionReading};
 use super::requests::Requests;
 use crate::refusal::Reason;
@@ -20,6 +21,9 @@ const NO_ROUTE: &str = "none";
 
 /// The binding label of requests that proved nothing.
 pub(super) const NO_BINDING: &str = "none";
+
+/// How attempts to reload the configuration end.
+const RELOADS: [&str; 2] = ["refused", "ok"];
 
 /// What is read off at the moment of a scrape.
 #[derive(Debug, Default)]
@@ -63,15 +67,18 @@ struct RouteMetrics {
     duration: Histogram,
 }
 
-/// All metrics of one gateway.
+/// All metrics of one gateway. Its clones count in the same families.
+#[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
-    routes: Vec<RouteMetrics>,
+    routes: Arc<[RouteMetrics]>,
     requests: IntCounterVec,
     refusals: IntCounterVec,
     observed: IntCounterVec,
     authorization: Vec<(Option<Binding>, Histogram)>,
-    upstreams: Vec<Histogram>,
+    upstreams: Arc<[Histogram]>,
+    durations: HistogramVec,
+    upstream_durations: HistogramVec,
     proof_age: Histogram,
     replay_entries: IntGauge,
     /// Proofs spent.
@@ -88,6 +95,7 @@ pub struct Metrics {
     jwks_age: GaugeVec,
     certificate_expiry: GaugeVec,
     handshakes: IntCounterVec,
+    config_reloads: IntCounterVec,
     /// Open client connections.
     pub connections: IntGauge,
 }
@@ -144,22 +152,23 @@ impl Metrics {
         r.register(Box::new(build.clone()))?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         r.register(Box::new(ProcessCollector::for_self()))?;
-        let route = |name: &str| RouteMetrics {
-            requests: Requests::new(name),
-            refusals: Reason::ALL.iter().map(|_| OnceLock::new()).collect(),
-            observed: Reason::ALL.iter().map(|_| OnceLock::new()).collect(),
-            duration: durations.with_label_values(&[name]),
-        };
+        let config_reloads =
+            counters(r, "config_reloads_total", "Attempts to put a changed configuration in force.", &["result"])?;
+        for result in RELOADS {
+            let _ = config_reloads.with_label_values(&[result]);
+        }
         let label = |binding: Option<Binding>| binding.map_or(NO_BINDING, Binding::as_str);
         Ok(Self {
-            routes: routes.iter().copied().chain([NO_ROUTE]).map(route).collect(),
+            routes: of_routes(&durations, routes),
             authorization: Binding::ALL
                 .into_iter()
                 .map(Some)
                 .chain([None])
                 .map(|binding| (binding, authorizations.with_label_values(&[label(binding)])))
                 .collect(),
-            upstreams: upstreams.iter().map(|name| upstream.with_label_values(&[*name])).collect(),
+            upstreams: of_upstreams(&upstream, upstreams),
+            durations,
+            upstream_durations: upstream,
             requests,
             refusals,
             observed,
@@ -193,9 +202,21 @@ impl Metrics {
                 &["listener"],
             )?,
             handshakes: counters(r, "tls_handshakes_total", "TLS handshakes with clients.", &["result"])?,
+            config_reloads,
             connections: gauge(r, "connections", "Open client connections.")?,
             registry,
         })
+    }
+
+    /// The same metrics for the routes and upstreams of another configuration: what was counted stays, and counts on
+    /// under the same names.
+    #[must_use]
+    pub fn renamed(&self, routes: &[&str], upstreams: &[&str]) -> Self {
+        Self {
+            routes: of_routes(&self.durations, routes),
+            upstreams: of_upstreams(&self.upstream_durations, upstreams),
+            ..self.clone()
+        }
     }
 
     /// The name of the route of that index.
@@ -237,7 +258,7 @@ impl Metrics {
         }
     }
 
-    /// How often requests were refused for this reason, all routes together.
+    /// How often requests were refused for this reason, as far as it was noted through this value: all routes together.
     pub fn refusals(&self, reason: Reason) -> u64 {
         let counter = |route: &RouteMetrics| Some(route.refusals.get(reason as usize)?.get()?.get());
         self.routes.iter().filter_map(counter).sum()
@@ -287,6 +308,17 @@ impl Metrics {
         self.jwks_refreshes.with_label_values(&[issuer, result]).inc();
     }
 
+    /// The configuration was read again, and came into force or did not.
+    pub fn config_reloaded(&self, in_force: bool) {
+        self.config_reloads.with_label_values(&[RELOADS[usize::from(in_force)]]).inc();
+    }
+
+    /// An issuer is not configured any more: the age of its keys is nobody's concern. What was counted of it stays.
+    pub fn forget_issuer(&self, issuer: &str) {
+        // Not there if no scrape ever asked.
+        let _ = self.jwks_age.remove_label_values(&[issuer]);
+    }
+
     /// Prometheus' text format, with what `snapshot` read off just now.
     ///
     /// # Errors
@@ -321,56 +353,19 @@ impl Metrics {
     }
 }
 
-/// Seconds; a proxy's answer takes from tens of microseconds to tens of seconds.
-const LATENCY: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
-
-/// Seconds; a decision takes from microseconds to, with a key refresh, seconds.
-const DECISION: [f64; 12] =
-    [0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.1, 0.5, 2.5];
-
-fn full(name: &str) -> String {
-    format!("keybound_{name}")
+/// The handles of these routes, and of no route.
+fn of_routes(durations: &HistogramVec, names: &[&str]) -> Arc<[RouteMetrics]> {
+    let route = |name: &str| RouteMetrics {
+        requests: Requests::new(name),
+        refusals: Reason::ALL.iter().map(|_| OnceLock::new()).collect(),
+        observed: Reason::ALL.iter().map(|_| OnceLock::new()).collect(),
+        duration: durations.with_label_values(&[name]),
+    };
+    names.iter().copied().chain([NO_ROUTE]).map(route).collect()
 }
 
-fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
-    let metric = IntCounter::new(full(name), help)?;
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
-
-fn gauge(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntGauge> {
-    let metric = IntGauge::new(full(name), help)?;
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
-
-pub(super) fn counters(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-) -> prometheus::Result<IntCounterVec> {
-    let metric = IntCounterVec::new(Opts::new(full(name), help), labels)?;
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
-
-fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
-    let metric = GaugeVec::new(Opts::new(full(name), help), labels)?;
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
-}
-
-fn histograms(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    labels: &[&str],
-    buckets: &[f64],
-) -> prometheus::Result<HistogramVec> {
-    let metric = HistogramVec::new(HistogramOpts::new(full(name), help).buckets(buckets.to_vec()), labels)?;
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
+fn of_upstreams(durations: &HistogramVec, names: &[&str]) -> Arc<[Histogram]> {
+    names.iter().map(|name| durations.with_label_values(&[*name])).collect()
 }
 
 impl std::fmt::Debug for Metrics {

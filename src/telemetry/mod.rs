@@ -2,6 +2,7 @@
 
 mod access;
 mod decision;
+mod families;
 mod introspection;
 mod line;
 mod log;
@@ -14,7 +15,7 @@ mod settings;
 pub use access::{AccessLog, Ledger, Record};
 pub use decision::Decision;
 pub use introspection::IntrospectionReading;
-pub use log::{Log, LogError};
+pub use log::{Log, LogControl, LogError};
 pub use metrics::{Metrics, Snapshot, StoreReading};
 pub use observed::{Observations, Observed};
 pub use settings::{LogFormat, TelemetrySettings};

@@ -1,7 +1,7 @@
 //! What is written about the gateway's work.
 
 /// Logging.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TelemetrySettings {
     /// How a line looks.
     pub format: LogFormat,

@@ -28,9 +28,18 @@ const ENTRY_BYTES: u64 = 1024;
 
 /// Remembers verified tokens and proof headers, both within fixed bounds.
 pub struct Tokens {
+    memory: Arc<Memory>,
+    introspectors: Introspectors,
+    tally: Arc<Tally>,
+}
+
+struct Memory {
     verified: Cache<TokenHash, Remembered, WeighToken>,
     headers: Cache<Box<str>, Arc<ProofHeader>, WeighHeader>,
-    introspectors: Introspectors,
+}
+
+#[derive(Default)]
+struct Tally {
     hits: AtomicU64,
     misses: AtomicU64,
 }
@@ -60,23 +69,34 @@ impl Weighter<Box<str>, Arc<ProofHeader>> for WeighHeader {
     }
 }
 
-impl Default for Tokens {
+impl Default for Memory {
     fn default() -> Self {
         let entries = |bytes: u64| usize::try_from(bytes / (2 * ENTRY_BYTES)).unwrap_or(usize::MAX);
         Self {
             verified: Cache::with_weighter(entries(TOKEN_BYTES), TOKEN_BYTES, WeighToken),
             headers: Cache::with_weighter(entries(HEADER_BYTES), HEADER_BYTES, WeighHeader),
-            introspectors: Introspectors::default(),
-            hits: AtomicU64::new(0),
-            misses: AtomicU64::new(0),
         }
+    }
+}
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self::asking(Introspectors::default())
     }
 }
 
 impl Tokens {
     /// Remembers nothing yet, and asks these issuers about opaque tokens.
     pub fn asking(introspectors: Introspectors) -> Self {
-        Self { introspectors, ..Self::default() }
+        Self { memory: Arc::default(), introspectors, tally: Arc::default() }
+    }
+
+    /// For a configuration that follows: goes on counting, and remembers what this one does if signatures are checked by
+    /// the `same_rules`.
+    #[must_use]
+    pub fn succeed(&self, introspectors: Introspectors, same_rules: bool) -> Self {
+        let memory = if same_rules { Arc::clone(&self.memory) } else { Arc::default() };
+        Self { memory, introspectors, tally: Arc::clone(&self.tally) }
     }
 
     /// Who is asked about opaque tokens.
@@ -100,7 +120,7 @@ impl Tokens {
         clock: &dyn Clock,
     ) -> Result<Arc<AccessToken>, Refusal> {
         if let Some(known) = self.recall(&hash, issuers)? {
-            self.hits.fetch_add(1, Ordering::Relaxed);
+            self.tally.hits.fetch_add(1, Ordering::Relaxed);
             known.check(issuer_of(issuers, known.issuer())?.rules(), clock.now())?;
             return Ok(known);
         }
@@ -111,7 +131,7 @@ impl Tokens {
         {
             return Box::pin(introspector.verify(token, hash)).await;
         }
-        self.misses.fetch_add(1, Ordering::Relaxed);
+        self.tally.misses.fetch_add(1, Ordering::Relaxed);
         Box::pin(self.verify_anew(token, hash, issuers, clock)).await
     }
 
@@ -136,33 +156,33 @@ impl Tokens {
         };
         let verified = Arc::new(verified);
         verified.check(issuer.rules(), clock.now())?;
-        self.verified.insert(hash, Remembered { token: Arc::clone(&verified), length: token.len() });
+        self.memory.verified.insert(hash, Remembered { token: Arc::clone(&verified), length: token.len() });
         Ok(verified)
     }
 
     fn recall(&self, hash: &TokenHash, issuers: &Issuers) -> Result<Option<Arc<AccessToken>>, Refusal> {
-        let Some(Remembered { token, .. }) = self.verified.get(hash) else { return Ok(None) };
+        let Some(Remembered { token, .. }) = self.memory.verified.get(hash) else { return Ok(None) };
         if token.is_signed_by_one_of(&*issuer_of(issuers, token.issuer())?.keys()?) {
             return Ok(Some(token));
         }
-        self.verified.remove(hash);
+        self.memory.verified.remove(hash);
         Ok(None)
     }
 
     /// Tokens found remembered, and not, so far.
     pub fn hits_and_misses(&self) -> (u64, u64) {
-        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+        (self.tally.hits.load(Ordering::Relaxed), self.tally.misses.load(Ordering::Relaxed))
     }
 }
 
 impl ProofKeys for Tokens {
     fn recall(&self, segment: &str) -> Option<Arc<ProofHeader>> {
-        self.headers.get(segment)
+        self.memory.headers.get(segment)
     }
 
     fn remember(&self, segment: &str, header: &Arc<ProofHeader>) {
-        if self.headers.peek(segment).is_none() {
-            self.headers.insert(segment.into(), Arc::clone(header));
+        if self.memory.headers.peek(segment).is_none() {
+            self.memory.headers.insert(segment.into(), Arc::clone(header));
         }
     }
 }
@@ -173,6 +193,6 @@ fn issuer_of<'i>(issuers: &'i Issuers, name: &str) -> Result<&'i Issuer, Refusal
 
 impl fmt::Debug for Tokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tokens").field("tokens", &self.verified.len()).finish_non_exhaustive()
+        f.debug_struct("Tokens").field("tokens", &self.memory.verified.len()).finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@ use super::algorithm::Algorithm;
 use super::nonce::Nonces;
 
 /// What an issuer's access tokens must look like (RFC 9068 §4).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuerRules {
     /// Exact string match with `iss`.
     pub issuer: String,

@@ -17,6 +17,7 @@ mod limits;
 mod log_output;
 mod metrics;
 mod process;
+mod reload;
 mod replay_store;
 mod samples;
 mod secrets;

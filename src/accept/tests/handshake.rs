@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::pki::{self, Identity, TLS12, TLS13, authority, client, connect, server_pem, trust};
 use super::{Running, ask, get, start};
-use crate::accept::tls::{ClientTrust, ServerCertificate};
+use crate::accept::tls::{ClientTrust, NextTls, ServerCertificate};
 use crate::accept::{ClientCertificates, Limits, TlsSettings};
 
 /// What the server says of a client, or that the handshake failed. In TLS 1.3 the client believes that all is well
@@ -184,7 +184,7 @@ async fn a_replaced_certificate_is_shown_from_the_next_handshake_on() {
     let mut old = connect(running.address, &config, "rs.example").await.unwrap();
 
     let (renewed, other) = pki::settings(ClientCertificates::Off);
-    running.tls.as_ref().unwrap().replace(&renewed).unwrap();
+    running.tls.as_ref().unwrap().replace(NextTls::new(&renewed).unwrap());
     outcome(&running, client(&other, TLS13, None)).await.unwrap();
     outcome(&running, client(&authority, TLS13, None)).await.unwrap_err();
     assert_eq!(ask(&mut old, &get("/")).await.0, 200);

@@ -10,7 +10,7 @@ use rustls::{ClientConfig, HandshakeKind};
 
 use super::pki::{self, Identity, TLS12, TLS13, client, connect, trust};
 use super::{Running, ask, get, start};
-use crate::accept::tls::{ClientTrust, Tls};
+use crate::accept::tls::{ClientTrust, NextTls, Tls};
 use crate::accept::{ClientCertificates, Limits};
 
 /// Connects, asks, and tells how the handshake went and what the server saw.
@@ -75,7 +75,7 @@ async fn replacing_the_settings_forgets_sessions() {
     let running = start(Some(settings), Limits::default());
     let client = Arc::new(client(&authority, TLS13, Some(&Identity::self_signed())));
     visit(&running, &client).await;
-    running.tls.as_ref().unwrap().replace(&again).unwrap();
+    running.tls.as_ref().unwrap().replace(NextTls::new(&again).unwrap());
     let (kind, _) = visit(&running, &client).await;
     assert_eq!(kind, Some(HandshakeKind::Full));
 }

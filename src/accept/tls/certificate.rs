@@ -20,6 +20,7 @@ const KEY_EXPECTED: &str = "expected an RSA (2048 to 8192 bits), ECDSA (P-256, P
     found another or a damaged one";
 
 /// A certificate chain and the private key of its first certificate.
+#[derive(Clone)]
 pub struct ServerCertificate {
     key: Arc<CertifiedKey>,
     names: Vec<String>,
@@ -121,6 +122,15 @@ impl ServerCertificate {
         &self.key
     }
 }
+
+/// The same chain has the same key.
+impl PartialEq for ServerCertificate {
+    fn eq(&self, other: &Self) -> bool {
+        self.key.cert == other.key.cert
+    }
+}
+
+impl Eq for ServerCertificate {}
 
 impl fmt::Debug for ServerCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -33,6 +33,20 @@ pub enum ClientTrust {
     },
 }
 
+impl PartialEq for ClientTrust {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Any, Self::Any) => true,
+            (Self::Authorities { roots, crls }, Self::Authorities { roots: other_roots, crls: other_crls }) => {
+                roots.roots == other_roots.roots && crls == other_crls
+            }
+            (Self::Any, Self::Authorities { .. }) | (Self::Authorities { .. }, Self::Any) => false,
+        }
+    }
+}
+
+impl Eq for ClientTrust {}
+
 impl ClientTrust {
     /// Reads authorities from a PEM file and revocation lists from PEM or DER files.
     ///

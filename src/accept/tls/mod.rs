@@ -61,12 +61,8 @@ impl CurrentTls {
     }
 
     /// Puts other settings in force. Connections that are open keep theirs.
-    ///
-    /// # Errors
-    /// [`TlsError`]; the settings in force stay.
-    pub fn replace(&self, settings: &TlsSettings) -> Result<(), TlsError> {
-        self.0.store(Arc::new(Tls::new(settings)?));
-        Ok(())
+    pub fn replace(&self, next: NextTls) {
+        self.0.store(Arc::new(next.0));
     }
 
     pub(super) fn get(&self) -> Arc<Tls> {
@@ -76,6 +72,20 @@ impl CurrentTls {
     #[cfg(test)]
     pub(super) fn set(&self, tls: Tls) {
         self.0.store(Arc::new(tls));
+    }
+}
+
+/// TLS settings that can be served and are not yet.
+#[derive(Debug)]
+pub struct NextTls(Tls);
+
+impl NextTls {
+    /// Makes them ready.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub fn new(settings: &TlsSettings) -> Result<Self, TlsError> {
+        Tls::new(settings).map(Self)
     }
 }
 

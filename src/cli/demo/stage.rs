@@ -180,8 +180,8 @@ impl Stage {
     }
 
     fn refusals(&self) -> Vec<u64> {
-        let metrics = self.server.gateway().metrics();
-        Reason::ALL.iter().map(|reason| metrics.refusals(*reason)).collect()
+        let gateway = self.server.gateway();
+        Reason::ALL.iter().map(|reason| gateway.metrics().refusals(*reason)).collect()
     }
 
     /// Ends everything in order.

@@ -123,7 +123,7 @@ fn source(written: &Keys, rules: &IssuerRules, reading: &mut Reading<'_>) -> Opt
 }
 
 fn jwks_file(field: &Field<String>, written: &str, rules: &IssuerRules, reading: &mut Reading<'_>) -> KeySource {
-    let path = reading.path(written);
+    let path = reading.path_for_others(written);
     match keys::read_jwks_file(&path, rules) {
         Err(problem) => report_file(field, &path, &problem, reading),
         Ok((keyset, skipped)) => {

@@ -1,5 +1,6 @@
 //! Whether proofs must hold a nonce of the gateway.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use aws_lc_rs::rand;
@@ -14,6 +15,13 @@ use crate::config::written::{self, NonceMode};
 use crate::verify::Nonces;
 
 const LIFETIME: Duration = Duration::from_mins(5);
+
+/// The secret of this process, for who has no other: made once, so that nonces outlive a configuration that is read again.
+/// `None`: the system gives no random numbers.
+static OWN: LazyLock<Option<Zeroizing<[u8; Nonces::SHORTEST_SECRET]>>> = LazyLock::new(|| {
+    let mut own = Zeroizing::new([0; Nonces::SHORTEST_SECRET]);
+    rand::fill(&mut *own).ok().map(|()| own)
+});
 
 pub fn nonces(written: &written::Nonce, replicas: Replicas, reading: &mut Reading<'_>) -> Option<Nonces> {
     let (least, most) = (Duration::from_secs(30), Duration::from_hours(1));
@@ -54,11 +62,12 @@ pub fn nonces(written: &written::Nonce, replicas: Replicas, reading: &mut Readin
                 "nonces are this process's own: no replica accepts them, nor does this process after a restart";
             reading.warning(mode.place, &mode.path, message, "`secret_file` is not given beside it").help(help);
         }
-        let mut own = Zeroizing::new(vec![0; Nonces::SHORTEST_SECRET]);
-        if rand::fill(&mut own).is_err() {
-            reading.error(mode.place, &mode.path, "the system gives no random numbers", "a secret is needed");
+        match &*OWN {
+            Some(own) => secrets.push(Zeroizing::new(own.to_vec())),
+            None => {
+                reading.error(mode.place, &mode.path, "the system gives no random numbers", "a secret is needed");
+            }
         }
-        secrets.push(own);
     }
     Nonces::new(secrets.iter().map(|secret| secret.as_slice()), lifetime)
 }

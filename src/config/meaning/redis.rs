@@ -37,6 +37,7 @@ pub fn redis(replay: &Replay, dpop: &Dpop, reading: &mut Reading<'_>) -> Option<
     let (least, most) = (Duration::from_millis(1), Duration::from_secs(10));
     Some(RedisSettings {
         tls: tls(written, &servers, reading),
+        tls_files: tls_files(written, reading),
         servers: servers.into_iter().map(|server| server.address).collect(),
         topology,
         credentials,
@@ -45,6 +46,15 @@ pub fn redis(replay: &Replay, dpop: &Dpop, reading: &mut Reading<'_>) -> Option<
         timeout: within(&written.timeout, least, most, reading).unwrap_or(RedisSettings::TIMEOUT),
         on_failure: on_failure(&written.on_failure, dpop, reading),
     })
+}
+
+/// What the files behind TLS hold.
+fn tls_files(written: &Redis, reading: &Reading<'_>) -> Vec<[u8; 32]> {
+    let files = [&written.ca_file, &written.certificate_file, &written.key_file];
+    let paths = files.iter().filter_map(|file| Some(reading.path(file.value()?)));
+    let paths: Vec<_> = paths.collect();
+    let known = reading.files.borrow();
+    paths.iter().filter_map(|path| known.held(path)).collect()
 }
 
 /// A server as its URL names it.

@@ -8,6 +8,7 @@ use crate::clock::ManualClock;
 use crate::keys::Issuers;
 use crate::keys::fetch::Limits;
 use crate::keys::tests::{Answer, TestIssuer, ec, ok, with_fields};
+use crate::tending::Tending;
 use crate::verify::Algorithm;
 
 mod demand;
@@ -56,6 +57,16 @@ struct Gateway {
     task: JoinHandle<()>,
 }
 
+const NAME: &str = "https://as.example";
+
+fn rules(name: &str) -> IssuerRules {
+    IssuerRules::new(name, vec!["https://rs.example".to_owned()])
+}
+
+fn no_roots() -> Arc<RootCertStore> {
+    Arc::new(RootCertStore::empty())
+}
+
 impl Drop for Gateway {
     fn drop(&mut self) {
         self.task.abort();
@@ -81,12 +92,17 @@ impl Gateway {
     /// Without its background task.
     fn idle(roots: Arc<RootCertStore>, pace: Pace, name: &str, source: KeySource) -> Self {
         let (clock, events) = (Arc::new(ManualClock::at(START)), Arc::<Recorder>::default());
-        let rules = IssuerRules::new(name, vec!["https://rs.example".to_owned()]);
-        let settings = IssuerSettings { rules, source, roots: Some(roots) };
+        let settings = IssuerSettings { rules: rules(name), source, roots: Some(roots) };
         let (dyn_clock, dyn_events): (Arc<dyn Clock>, Arc<dyn KeyEvents>) = (clock.clone(), events.clone());
-        let issuers = Issuers::with_pace(vec![settings], &dyn_clock, &dyn_events, pace).unwrap();
+        let issuers = Issuers::with_pace(vec![settings], &dyn_clock, &dyn_events, pace, &Issuers::default()).unwrap();
         let task = tokio::spawn(async {});
         Self { name: name.to_owned(), issuers: Arc::new(issuers), clock, events, task }
+    }
+
+    /// The issuers after a reload.
+    fn followed_by(&self, settings: IssuerSettings) -> Issuers {
+        let (clock, events): (Arc<dyn Clock>, Arc<dyn KeyEvents>) = (self.clock.clone(), self.events.clone());
+        self.issuers.succeed(vec![settings], &clock, &events).unwrap()
     }
 
     fn issuer(&self) -> &Issuer {
@@ -207,19 +223,42 @@ async fn https_with_the_configured_authority() {
 #[tokio::test]
 async fn a_reload_has_no_moment_without_keys() {
     let server = publishing(&[ec("one")]).await;
-    let roots = || Arc::new(RootCertStore::empty());
-    let before = Gateway::run("https://as.example", jwks_of(&server));
+    let before = Gateway::run(NAME, jwks_of(&server));
     before.loaded().await;
+    assert_eq!(server.asked(), ["/jwks"]);
 
-    let after = Gateway::idle(roots(), pace(), "https://as.example", jwks_of(&server));
-    after.issuers.take_over(&before.issuers);
-    after.loaded().await;
-    assert_eq!((after.knows("one"), after.issuer().status().keys), (1, 1));
+    // As it was: the very same, and its task goes on.
+    let settings = || IssuerSettings { rules: rules(NAME), source: jwks_of(&server), roots: Some(no_roots()) };
+    let same = before.followed_by(settings());
+    assert!(std::ptr::eq(same.get(NAME).unwrap(), before.issuer()) && same.agree_with(&before.issuers));
+    let mut refreshing = Tending::default();
+    before.issuers.keep_fresh(&mut refreshing);
+    until(|| server.asked() == ["/jwks"]).await;
+    same.keep_fresh(&mut refreshing);
 
-    let elsewhere = KeySource::Uri(server.url("/other").parse().unwrap());
-    let moved = Gateway::idle(roots(), pace(), "https://as.example", elsewhere);
-    moved.issuers.take_over(&before.issuers);
-    assert!(!moved.issuers.all_loaded());
+    // With other rules: another one, which has the keys already.
+    let mut stricter = settings();
+    stricter.rules.audiences = vec!["https://other.example".to_owned()];
+    let stricter = before.followed_by(stricter);
+    assert!(!std::ptr::eq(stricter.get(NAME).unwrap(), before.issuer()) && !stricter.agree_with(&before.issuers));
+    assert_eq!(stricter.get(NAME).unwrap().status().keys, 1);
+
+    // Read from elsewhere, read otherwise, or vouched for by others: without keys.
+    let mut elsewhere = settings();
+    elsewhere.source = KeySource::Uri(server.url("/other").parse().unwrap());
+    let mut otherwise = settings();
+    otherwise.rules.algorithms = vec![Algorithm::Es384];
+    let distrusting = IssuerSettings { roots: None, ..settings() };
+    for (what, other) in [("elsewhere", elsewhere), ("otherwise", otherwise), ("distrusting", distrusting)] {
+        assert!(!before.followed_by(other).all_loaded(), "{what}");
+    }
+
+    // Its task ends with it.
+    let running = refreshing.tasks();
+    Issuers::default().keep_fresh(&mut refreshing);
+    assert_eq!((running, refreshing.tasks()), (1, 0));
+    // Two configurations know it, and the task of the one that still runs.
+    until(|| Arc::strong_count(same.0.get(NAME).unwrap()) == 4).await;
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub struct RedisSettings {
     pub topology: Topology,
     /// Absent: plain TCP.
     pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// Hashes of the files that `tls` was made of, by which one is told from another.
+    pub tls_files: Vec<[u8; 32]>,
     /// Who the gateway is to the servers.
     pub credentials: Credentials,
     /// The number of the database; a cluster has only 0.
@@ -42,6 +44,7 @@ impl RedisSettings {
             servers: vec![address],
             topology: Topology::Single,
             tls: None,
+            tls_files: Vec::new(),
             credentials: Credentials::default(),
             database: 0,
             key_prefix: Self::KEY_PREFIX.to_owned(),
@@ -50,6 +53,24 @@ impl RedisSettings {
         }
     }
 }
+
+/// TLS is the same when it was made of the same files.
+impl PartialEq for RedisSettings {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { servers, topology, tls, tls_files, credentials, database, key_prefix, timeout, on_failure } = self;
+        *servers == other.servers
+            && *topology == other.topology
+            && tls.is_some() == other.tls.is_some()
+            && *tls_files == other.tls_files
+            && *credentials == other.credentials
+            && *database == other.database
+            && *key_prefix == other.key_prefix
+            && *timeout == other.timeout
+            && *on_failure == other.on_failure
+    }
+}
+
+impl Eq for RedisSettings {}
 
 /// How masters are found.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -53,7 +53,7 @@ async fn each_issuer_has_its_own_keys() {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(START));
     let events: Arc<dyn KeyEvents> = Arc::new(Recorder::default());
     let both = vec![settings("https://one", &one), settings("https://other", &other)];
-    let issuers = Arc::new(Issuers::with_pace(both, &clock, &events, pace()).unwrap());
+    let issuers = Arc::new(Issuers::with_pace(both, &clock, &events, pace(), &Issuers::default()).unwrap());
     let running = Arc::clone(&issuers);
     let task = tokio::spawn(async move { running.run().await });
     until(|| issuers.all_loaded()).await;

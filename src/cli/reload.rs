@@ -1,0 +1,123 @@
+//! `keybound serve` reads its configuration again: on SIGHUP, and when the content of a file that it was made of changes.
+
+use std::path::PathBuf;
+use std::sync::Weak;
+use std::time::Duration;
+
+use keybound::config::{Attempt, Files, Loaded, Report, Severity};
+use keybound::server::Server;
+use keybound::telemetry::{LogControl, TelemetrySettings};
+use tokio::signal::unix::Signal;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use super::configuration::ConfigArgs;
+
+/// Between two looks at the files. Nobody tells of changes: a mounted ConfigMap changes by a symbolic link far up the path.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Files are left alone for so long before they are read: a certificate and its key are two files.
+const SETTLED_AFTER: Duration = Duration::from_millis(250);
+
+/// And so often at most, however often they change.
+const MOST_LOOKS: usize = 20;
+
+/// Reads and reloads, one time after the other.
+pub struct Reloader {
+    /// Gone when the process ends.
+    pub server: Weak<Server>,
+    /// The file.
+    pub config: ConfigArgs,
+    /// What it was made of when it was last read.
+    pub files: Files,
+    /// In force.
+    pub telemetry: TelemetrySettings,
+    /// What the log writes.
+    pub log: LogControl,
+    /// SIGHUP.
+    pub hangup: Signal,
+}
+
+impl Reloader {
+    /// For as long as it is polled.
+    pub async fn run(mut self) {
+        loop {
+            let asked = tokio::select! {
+                Some(()) = self.hangup.recv() => true,
+                () = sleep(LOOK_EVERY) => false,
+            };
+            let cause = match asked {
+                true => "SIGHUP",
+                false if self.files_changed().await => "a file changed",
+                false => continue,
+            };
+            let config = self.config.clone();
+            // It panics only if reading did, and then that was reported.
+            let Ok(attempt) = spawn_blocking(move || config.attempt()).await else { continue };
+            self.reload(attempt, cause);
+        }
+    }
+
+    /// Whether a file holds something else than it did; then waits until it is all there.
+    async fn files_changed(&self) -> bool {
+        let mut last = self.files.clone();
+        for _ in 0..MOST_LOOKS {
+            let before = last.clone();
+            let Ok(now) = spawn_blocking(move || before.look_again()).await else { return false };
+            if now == last {
+                break;
+            }
+            last = now;
+            sleep(SETTLED_AFTER).await;
+        }
+        last != self.files
+    }
+
+    fn reload(&mut self, attempt: Attempt, cause: &'static str) {
+        let Some(server) = self.server.upgrade() else { return };
+        let files: Vec<PathBuf> = attempt.files.changed_since(&self.files).map(PathBuf::from).collect();
+        self.files = attempt.files;
+        let metrics = |in_force| server.gateway().metrics().config_reloaded(in_force);
+        let Loaded { settings, warnings } = match attempt.outcome {
+            Ok(loaded) => loaded,
+            Err(report) => {
+                metrics(false);
+                tell(&report);
+                tracing::error!(cause, "configuration not reloaded: the one in force stays");
+                return;
+            }
+        };
+        let telemetry = settings.telemetry.clone();
+        match server.reload(settings, self.log.access(&telemetry)) {
+            Ok(mut changes) => {
+                metrics(true);
+                tell(&warnings);
+                if telemetry != self.telemetry {
+                    changes.add_section("telemetry");
+                    self.log.listen_from(telemetry.level);
+                    self.telemetry = telemetry;
+                }
+                tracing::info!(cause, %changes, ?files, "configuration reloaded");
+            }
+            Err(error) => {
+                metrics(false);
+                let error = anyhow::Error::from(error);
+                tracing::error!(
+                    cause,
+                    error = format!("{error:#}"),
+                    "configuration not reloaded: the one in force stays"
+                );
+            }
+        }
+    }
+}
+
+/// A line for each problem, with its place.
+fn tell(report: &Report) {
+    for (severity, problem) in report.lines() {
+        match severity {
+            Severity::Error => tracing::error!(problem, "in the configuration"),
+            Severity::Warning => tracing::warn!(problem, "in the configuration"),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! How a gateway does, for load balancers, people and metrics.
+
+use super::state::Gateway;
+use crate::introspect::IntrospectorStatus;
+use crate::replay::StoreStatus;
+use crate::telemetry::{IntrospectionReading, Snapshot, StoreReading};
+
+/// Whether requests should be sent here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readiness {
+    /// Yes. The notes say what is degraded, in words.
+    Ready(Vec<String>),
+    /// No, and why.
+    NotReady(Vec<String>),
+}
+
+impl Gateway {
+    /// Whether requests should be sent here: every issuer's keys were loaded once, the replay log's restart fence
+    /// lies in the past, its store is vouched for, and nobody announced the end. The keys of an issuer that was added to a
+    /// gateway which was ready are told in words: its other clients need not go elsewhere.
+    pub fn readiness(&self) -> Readiness {
+        let mut missing = Vec::new();
+        if self.lasting.is_draining() {
+            missing.push("draining: this process is about to end".to_owned());
+        }
+        if self.lasting.is_in_its_first_second(self.clock.now()) {
+            missing.push("starting: proofs of this second may have been spent before".to_owned());
+        }
+        let mut notes = Vec::new();
+        match self.lasting.replay.store() {
+            Some(StoreStatus { trouble: Some(trouble), ready: true, .. }) => {
+                notes.push(format!("degraded: replay store: {trouble}"));
+            }
+            Some(StoreStatus { trouble: Some(trouble), .. }) => missing.push(format!("replay store: {trouble}")),
+            Some(StoreStatus { ready: false, .. }) => {
+                missing.push(
+                    "starting: the replay store was just met; proofs of now may have been spent before".to_owned(),
+                );
+            }
+            Some(_) | None => {}
+        }
+        for status in self.issuers.status() {
+            if status.keys == 0 && !self.lasting.was_ready() {
+                missing.push(format!("issuer {status}"));
+            } else if status.keys == 0 || status.last_error.is_some() {
+                notes.push(format!("degraded: issuer {status}"));
+            }
+        }
+        for status in self.tokens.introspectors().status() {
+            if let Some(error) = status.last_error {
+                notes.push(format!("degraded: introspection at {}: {error}", status.issuer));
+            }
+        }
+        notes.extend(self.forwarder.troubles());
+        if missing.is_empty() { Readiness::Ready(notes) } else { Readiness::NotReady(missing) }
+    }
+
+    /// What metrics read off at a scrape; the listeners' certificates are known elsewhere.
+    pub fn snapshot(&self) -> Snapshot {
+        let (token_hits, token_misses) = self.tokens.hits_and_misses();
+        let ages = self.issuers.status().into_iter();
+        Snapshot {
+            replay_entries: self.lasting.replay.entries(),
+            replay_store: self.lasting.replay.store().map(|store| StoreReading {
+                errors: store.errors,
+                local: store.local,
+                available: store.trouble.is_none(),
+            }),
+            clock_jumps: self.lasting.jumps(),
+            token_hits,
+            token_misses,
+            introspection: self.tokens.introspectors().status().into_iter().map(reading).collect(),
+            upstreams: self.forwarder.status().map(|it| (it.upstream, it.endpoint, it.used)).collect(),
+            jwks_ages: ages.filter_map(|status| Some((status.issuer, status.age?.as_secs_f64()))).collect(),
+            certificate_expiries: Vec::new(),
+        }
+    }
+}
+
+fn reading(status: IntrospectorStatus) -> IntrospectionReading {
+    IntrospectionReading {
+        issuer: status.issuer,
+        results: [("active", status.active), ("inactive", status.inactive), ("unavailable", status.unavailable)],
+        hits: status.hits,
+        misses: status.misses,
+    }
+}
