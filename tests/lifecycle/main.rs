@@ -18,6 +18,7 @@ mod log_output;
 mod metrics;
 mod process;
 mod reload;
+mod reload_trust;
 mod replay_store;
 mod samples;
 mod secrets;

@@ -17,12 +17,12 @@ use crate::support::wire::{Answer, Stream, client_tls, read_answer, read_one};
 use crate::support::{HOST, ISSUER};
 use crate::{eventually, in_time};
 
-const RELOADED: &str = "configuration reloaded";
+pub const RELOADED: &str = "configuration reloaded";
 const REFUSED: &str = "configuration not reloaded: the one in force stays";
 
 impl Gateway {
     /// Waits until so many lines say this, and returns the last.
-    async fn said(&self, message: &str, times: usize) -> Value {
+    pub async fn said(&self, message: &str, times: usize) -> Value {
         eventually(message, async || {
             let lines = self.program.lines().into_iter().filter(|line| line["message"] == message);
             let lines: Vec<Value> = lines.collect();
@@ -39,7 +39,7 @@ impl Gateway {
 }
 
 /// Writes as an editor does: there is no moment with half a file.
-fn write(path: &Path, text: &str) {
+pub fn write(path: &Path, text: &str) {
     let next = path.with_extension("next");
     fs::write(&next, text).unwrap();
     fs::rename(next, path).unwrap();
@@ -218,7 +218,7 @@ async fn what_needs_a_restart_is_refused_by_name() {
 }
 
 /// A change to the configuration, put in force.
-async fn reload(stage: &Stage, gateway: &Gateway, times: usize, change: impl FnOnce(&mut Configuration)) {
+pub async fn reload(stage: &Stage, gateway: &Gateway, times: usize, change: impl FnOnce(&mut Configuration)) {
     stage.changes(change);
     gateway.program.signal("HUP");
     gateway.said(RELOADED, times).await;
@@ -227,11 +227,7 @@ async fn reload(stage: &Stage, gateway: &Gateway, times: usize, change: impl FnO
 #[tokio::test]
 async fn what_was_spent_and_counted_stays_so() {
     let stage = Stage::set().await;
-    let limited = |configuration: &mut Configuration| {
-        let limit = "name: api, access: { limits: { requests_per_second: 1, burst: 3 } },";
-        configuration.routes = configuration.routes.replace("name: api,", limit);
-    };
-    let gateway = stage.gateway_with(limited).await;
+    let gateway = stage.gateway().await;
     let once = stage.call("/api/item");
     assert_eq!(gateway.status(&once).await, 200);
     let id = |answer: &Answer| answer.header("x-request-id").unwrap().to_owned();
@@ -239,7 +235,6 @@ async fn what_was_spent_and_counted_stays_so() {
     let before = gateway.scrape().await;
 
     reload(&stage, &gateway, 1, |configuration| {
-        limited(configuration);
         configuration.routes += &stage.another_route();
         configuration.replay = "replicas: 1\ndpop: { algorithms: [ES256] }".to_owned();
     })
@@ -248,25 +243,17 @@ async fn what_was_spent_and_counted_stays_so() {
     assert_eq!(answer.status, 401);
     let line = gateway.access_line(&id(&answer)).await;
     assert_eq!(line["reason"], "proof_replayed");
-    // Names of requests go on: two came since, on this connection and for the metrics of other ports none.
+    // Names of requests go on.
     let prefix = |id: &str| id.rsplit_once('-').unwrap().0.to_owned();
     assert_eq!(prefix(&id(&first)), prefix(&id(&answer)));
-    assert_ne!(id(&first), id(&answer));
-    // So does the caller's bucket: one was taken before.
-    let calls = [stage.call("/api/1"), stage.call("/api/2"), stage.call("/api/3"), stage.call("/api/4")];
-    let mut answers = Vec::new();
-    for call in &calls {
-        answers.push(gateway.status(call).await);
-    }
-    assert!(answers.contains(&429), "{answers:?}");
+    let number = |id: &str| id.rsplit_once('-').unwrap().1.parse::<u64>().unwrap();
+    assert_eq!(number(&id(&answer)), number(&id(&first)) + 1);
     // And counters never go back.
     let after = gateway.scrape().await;
     for family in ["keybound_requests_total", "keybound_token_cache_misses_total", "keybound_replay_inserts_total"] {
         assert!(after.sum(family, &[]) >= before.sum(family, &[]), "{family}");
     }
     assert_eq!(after.sum("keybound_requests_total", &[("route", "open")]), 1.0);
-    // With fewer algorithms, headers that were read under other rules are read anew.
-    assert!(after.sum("keybound_token_cache_misses_total", &[]) >= 2.0);
 }
 
 #[tokio::test]
@@ -362,8 +349,10 @@ async fn a_hangup_while_it_ends_is_ignored() {
     gateway.program.says("stopping").await;
     stage.changes(|configuration| configuration.routes += &stage.another_route());
     gateway.program.signal("HUP");
-    // Whoever heard it would need it for longer than this.
-    eventually("it lives", async || (gateway.admin("/healthz").await.status == 200).then_some(())).await;
+    // Whoever heard it would have done it by then.
+    for _ in 0..200 {
+        assert_eq!(gateway.admin("/healthz").await.status, 200);
+    }
     stage.api.release();
     let answer = in_time("an answer", read_one(&mut *held, false)).await.unwrap();
     assert_eq!(answer.status, 200);

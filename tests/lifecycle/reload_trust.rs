@@ -1,0 +1,215 @@
+//! What is remembered across a change of the configuration, and what must not be.
+
+use bytes::Bytes;
+use http::Response;
+use http_body_util::Full;
+use keybound::verify::base64url;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use serde_json::json;
+use std::fs;
+use tokio::io::AsyncWriteExt as _;
+
+use crate::in_time;
+use crate::reload::{RELOADED, reload, write};
+use crate::stage::{Configuration, Gateway, Stage};
+use crate::support::mint::jti;
+use crate::support::upstream::Upstream;
+use crate::support::wire::{Http, Message, read_answer};
+use crate::support::{AUDIENCE, Identity};
+
+async fn verdict(gateway: &Gateway, message: &Message) -> (u16, String) {
+    let answer = gateway.send(message).await;
+    let line = gateway.access_line(answer.header("x-request-id").unwrap()).await;
+    (answer.status, line["reason"].as_str().unwrap_or_default().to_owned())
+}
+
+fn refused(status: u16, reason: &str) -> (u16, String) {
+    (status, reason.to_owned())
+}
+
+fn passed() -> (u16, String) {
+    refused(200, "")
+}
+
+#[tokio::test]
+async fn what_was_verified_under_other_rules_is_verified_anew() {
+    let stage = Stage::set().await;
+    let lenient = |configuration: &mut Configuration| configuration.keys += ", token_types: [at+jwt, JWT]";
+    let gateway = stage.gateway_with(lenient).await;
+    let mut token = stage.token();
+    token.header.insert("typ".into(), "JWT".into());
+    let (old_style, new_style) = (token.compact(), stage.token().compact());
+    for token in [&old_style, &new_style] {
+        assert_eq!(verdict(&gateway, &stage.call_with("/api/item", token)).await, passed());
+    }
+    // The same rules: nothing is verified anew.
+    let misses = async || gateway.scrape().await.sum("keybound_token_cache_misses_total", &[]);
+    let before = misses().await;
+    reload(&stage, &gateway, 1, |configuration| {
+        lenient(configuration);
+        configuration.limits = "{ body_bytes: 1MiB }".to_owned();
+    })
+    .await;
+    assert_eq!(verdict(&gateway, &stage.call_with("/api/item", &old_style)).await, passed());
+    assert_eq!(misses().await, before);
+
+    reload(&stage, &gateway, 2, |_| {}).await;
+    assert_eq!(verdict(&gateway, &stage.call_with("/api/item", &old_style)).await, refused(401, "token_type"));
+    assert_eq!(verdict(&gateway, &stage.call_with("/api/item", &new_style)).await, passed());
+    let other = |configuration: &mut Configuration| {
+        configuration.replay = "replicas: 1\ndpop: { algorithms: [PS256] }".to_owned();
+    };
+    reload(&stage, &gateway, 3, other).await;
+    assert_eq!(verdict(&gateway, &stage.call_with("/api/item", &new_style)).await, refused(401, "proof_algorithm"));
+    let answer = gateway.send(&stage.call_with("/api/item", &new_style)).await;
+    assert!(answer.all("www-authenticate").iter().any(|line| line.contains(r#"algs="PS256""#)), "{answer:?}");
+    assert_eq!(stage.api.count(), 4);
+}
+
+#[tokio::test]
+async fn places_under_way_and_failures_are_not_forgotten() {
+    let stage = Stage::set().await;
+    let limited = |configuration: &mut Configuration| {
+        configuration.routes =
+            configuration.routes.replace("name: api,", "name: api, access: { limits: { concurrent: 1 } },");
+        configuration.limits = "{ failures: { per_minute: 1, burst: 2 } }".to_owned();
+    };
+    let gateway = stage.gateway_with(limited).await;
+    let mut held = gateway.connect().await;
+    held.write_all(&stage.call("/api/hold").to_bytes()).await.unwrap();
+    stage.api.sees(1).await;
+    for times in 1..=2 {
+        reload(&stage, &gateway, times, |configuration| {
+            limited(configuration);
+            configuration.telemetry = format!("{{ log: {{ level: {} }} }}", ["debug", "info"][times - 1]);
+        })
+        .await;
+        assert_eq!(verdict(&gateway, &stage.call("/api/item")).await, refused(429, "limit_concurrent"));
+    }
+    stage.api.release();
+    assert_eq!(in_time("an answer", read_answer(&mut *held, false)).await.unwrap().status, 200);
+    crate::eventually("the place is free again", async || {
+        (gateway.status(&stage.call("/api/item")).await == 200).then_some(())
+    })
+    .await;
+
+    let mut other = stage.token();
+    other.claims.insert("aud".into(), "https://elsewhere.example".into());
+    for _ in 0..2 {
+        let call = stage.call_with("/api/item", &other.compact());
+        assert_eq!(verdict(&gateway, &call).await, refused(401, "token_audience"));
+    }
+    reload(&stage, &gateway, 3, limited).await;
+    assert_eq!(verdict(&gateway, &stage.call("/api/item")).await, refused(429, "limit_failures"));
+}
+
+#[tokio::test]
+async fn answers_about_opaque_tokens_are_kept_as_long_as_the_same_is_asked() {
+    const SECRETS: [&str; 2] = ["an-introspection-secret-1", "an-introspection-secret-2"];
+    let stage = Stage::set().await;
+    let endpoint = Upstream::start().await;
+    let active = json!({"active": true, "aud": AUDIENCE, "sub": "alice", "cnf": {"jkt": stage.key.thumbprint()}});
+    endpoint.replies(move |_| {
+        let answer = Response::builder().header("content-type", "application/json");
+        answer.body(Full::new(Bytes::from(active.to_string()))).unwrap()
+    });
+    fs::write(stage.file("introspection.secret"), SECRETS[0]).unwrap();
+    let asks = |path: &str| {
+        let (keys, address) = (stage.configuration().keys, endpoint.address);
+        let secret = "client_id: api, client_secret_file: introspection.secret, cache: 5m";
+        format!("{keys}, introspection: {{ endpoint: 'http://{address}/{path}', {secret} }}")
+    };
+    let gateway = stage.gateway_with(|configuration| configuration.keys = asks("introspect")).await;
+    let tokens = [jti(), jti()].map(|id| format!("opaque-token-{id}"));
+    let ask = async |token: &str| verdict(&gateway, &stage.call_with("/api/item", token)).await;
+    assert_eq!((ask(&tokens[0]).await, endpoint.count()), (passed(), 1));
+    // Another secret, read anew, for the questions that follow.
+    write(&stage.file("introspection.secret"), SECRETS[1]);
+    let line = gateway.said(RELOADED, 1).await;
+    assert_eq!((&line["changes"], &line["files"]), (&json!("nothing"), &json!(r#"["introspection.secret"]"#)));
+    assert_eq!((ask(&tokens[0]).await, endpoint.count()), (passed(), 1));
+    assert_eq!((ask(&tokens[1]).await, endpoint.count()), (passed(), 2));
+    let basic = format!("Basic {}", base64_of(&format!("api:{}", SECRETS[1])));
+    assert_eq!(endpoint.last().header("authorization"), Some(basic.as_str()));
+    for secret in SECRETS {
+        assert!(!gateway.program.everything().contains(secret));
+    }
+    // Elsewhere, another word.
+    reload(&stage, &gateway, 2, |configuration| configuration.keys = asks("elsewhere")).await;
+    assert_eq!((ask(&tokens[0]).await, endpoint.count()), (passed(), 3));
+    let scrape = gateway.scrape().await;
+    assert_eq!(scrape.sum("keybound_introspections_total", &[("result", "active")]), 3.0);
+    assert_eq!(scrape.sum("keybound_introspection_cache_hits_total", &[]), 1.0);
+}
+
+/// The standard alphabet, with padding.
+fn base64_of(text: &str) -> String {
+    let unpadded = base64url::encode(text.as_bytes()).replace('-', "+").replace('_', "/");
+    let padding = "=".repeat((4 - unpadded.len() % 4) % 4);
+    unpadded + &padding
+}
+
+fn authority() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+fn client_of(authority: &CertifiedIssuer<'_, KeyPair>) -> Identity {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["client.example".to_owned()]).unwrap();
+    params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    let certificate = params.signed_by(&key, authority).unwrap();
+    Identity { chain: vec![certificate.der().clone()], key: PrivateKeyDer::try_from(key.serialize_der()).unwrap() }
+}
+
+#[tokio::test]
+async fn clients_of_an_authority_that_is_trusted_no_more_do_not_connect() {
+    let stage = Stage::set().await;
+    let (first, second) = (authority(), authority());
+    let clients = [client_of(&first), client_of(&second)];
+    fs::write(stage.file("ca.pem"), first.pem()).unwrap();
+    let trust = |configuration: &mut Configuration| {
+        configuration.tls = configuration.tls.replace("mode: request", "mode: request, trust: { ca_file: ca.pem }");
+    };
+    let gateway = stage.gateway_with(trust).await;
+    let connects = async |client: usize| {
+        let call = stage.call_bound_to("/api/item", &clients[client]);
+        gateway.dialer_of(&clients[client]).send(Http::One, &call).await.is_ok_and(|answer| answer.status == 200)
+    };
+    assert_eq!((connects(0).await, connects(1).await), (true, false));
+    write(&stage.file("ca.pem"), &second.pem());
+    gateway.said(RELOADED, 1).await;
+    assert_eq!((connects(0).await, connects(1).await), (false, true));
+    assert_eq!(stage.api.count(), 2);
+}
+
+#[tokio::test]
+async fn a_secret_of_nonces_rotates() {
+    let stage = Stage::set().await;
+    let secrets = ["1", "2"].map(|digit| digit.repeat(32));
+    for (name, secret) in ["one", "two"].iter().zip(&secrets) {
+        fs::write(stage.file(name), secret).unwrap();
+    }
+    let nonces = |files: &'static str| {
+        move |configuration: &mut Configuration| {
+            configuration.replay =
+                format!("replicas: 1\ndpop: {{ nonce: {{ mode: required, secret_file: {files} }} }}");
+        }
+    };
+    let gateway = stage.gateway_with(nonces("[one, two]")).await;
+    let token = stage.token().compact();
+    let call = |nonce: &str| {
+        let mut proof = stage.proof(&token, "GET", "/api/item");
+        proof.claims.insert("nonce".into(), nonce.into());
+        let fields = [("Authorization", format!("DPoP {token}")), ("DPoP", proof.compact())];
+        crate::stage::message("/api/item", &fields.each_ref().map(|(name, value)| (*name, value.as_str())))
+    };
+    let answer = gateway.send(&stage.call("/api/item")).await;
+    let nonce = answer.header("dpop-nonce").unwrap().to_owned();
+    reload(&stage, &gateway, 1, nonces("[two, one]")).await;
+    assert_eq!(verdict(&gateway, &call(&nonce)).await, passed());
+    reload(&stage, &gateway, 2, nonces("two")).await;
+    assert_eq!(verdict(&gateway, &call(&nonce)).await, refused(401, "proof_nonce"));
+}
