@@ -1,6 +1,5 @@
 //! `keybound serve` reads its configuration again: on SIGHUP, and when the content of a file that it was made of changes.
 
-use std::path::PathBuf;
 use std::sync::Weak;
 use std::time::Duration;
 
@@ -75,7 +74,8 @@ impl Reloader {
 
     fn reload(&mut self, attempt: Attempt, cause: &'static str) {
         let Some(server) = self.server.upgrade() else { return };
-        let files: Vec<PathBuf> = attempt.files.changed_since(&self.files).map(PathBuf::from).collect();
+        let files: Vec<String> =
+            attempt.files.changed_since(&self.files).map(|path| path.display().to_string()).collect();
         self.files = attempt.files;
         let metrics = |in_force| server.gateway().metrics().config_reloaded(in_force);
         let Loaded { settings, warnings } = match attempt.outcome {
@@ -97,7 +97,7 @@ impl Reloader {
                     self.log.listen_from(telemetry.level);
                     self.telemetry = telemetry;
                 }
-                tracing::info!(cause, %changes, ?files, "configuration reloaded");
+                tracing::info!(cause, %changes, files = files.join(", "), "configuration reloaded");
             }
             Err(error) => {
                 metrics(false);

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -38,6 +39,7 @@ impl Seen {
 struct Shared {
     seen: Mutex<Vec<Seen>>,
     arrived: watch::Sender<usize>,
+    connections: AtomicUsize,
     released: watch::Sender<bool>,
 }
 
@@ -56,6 +58,7 @@ impl Api {
         let shared = Arc::new(Shared {
             seen: Mutex::default(),
             arrived: watch::Sender::new(0),
+            connections: AtomicUsize::new(0),
             released: watch::Sender::new(false),
         });
         let task = tokio::spawn(serve(listener, Arc::clone(&shared)));
@@ -68,6 +71,11 @@ impl Api {
 
     pub fn count(&self) -> usize {
         self.shared.seen.lock().unwrap().len()
+    }
+
+    /// How many connections came in.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
     }
 
     /// Waits until this many requests have come in.
@@ -91,6 +99,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { return };
         let shared = Arc::clone(&shared);
+        shared.connections.fetch_add(1, Ordering::SeqCst);
         tokio::spawn(async move {
             let service = service_fn(move |request| {
                 let shared = Arc::clone(&shared);

@@ -127,7 +127,7 @@ async fn answers_about_opaque_tokens_are_kept_as_long_as_the_same_is_asked() {
     // Another secret, read anew, for the questions that follow.
     write(&stage.file("introspection.secret"), SECRETS[1]);
     let line = gateway.said(RELOADED, 1).await;
-    assert_eq!((&line["changes"], &line["files"]), (&json!("nothing"), &json!(r#"["introspection.secret"]"#)));
+    assert_eq!((&line["changes"], &line["files"]), (&json!("nothing"), &json!("introspection.secret")));
     assert_eq!((ask(&tokens[0]).await, endpoint.count()), (passed(), 1));
     assert_eq!((ask(&tokens[1]).await, endpoint.count()), (passed(), 2));
     let basic = format!("Basic {}", base64_of(&format!("api:{}", SECRETS[1])));
@@ -141,6 +141,70 @@ async fn answers_about_opaque_tokens_are_kept_as_long_as_the_same_is_asked() {
     let scrape = gateway.scrape().await;
     assert_eq!(scrape.sum("keybound_introspections_total", &[("result", "active")]), 3.0);
     assert_eq!(scrape.sum("keybound_introspection_cache_hits_total", &[]), 1.0);
+}
+
+#[tokio::test]
+async fn a_request_that_waits_for_its_decision_goes_on_as_it_began() {
+    let stage = Stage::set().await;
+    let endpoint = Upstream::start().await;
+    let active = json!({"active": true, "aud": AUDIENCE, "cnf": {"jkt": stage.key.thumbprint()}});
+    endpoint.replies(move |_| {
+        let answer = Response::builder().header("content-type", "application/json");
+        answer.body(Full::new(Bytes::from(active.to_string()))).unwrap()
+    });
+    fs::write(stage.file("introspection.secret"), "an-introspection-secret").unwrap();
+    let (keys, address) = (stage.configuration().keys, endpoint.address);
+    let secret = "client_id: api, client_secret_file: introspection.secret";
+    let keys = format!("{keys}, introspection: {{ endpoint: 'http://{address}/introspect', {secret} }}");
+    let gateway = stage.gateway_with(|configuration| configuration.keys.clone_from(&keys)).await;
+    endpoint.answers(false);
+    let (dialer, call) = (gateway.dialer(), stage.call_with("/api/item", "an-opaque-token"));
+    let waiting = tokio::spawn(async move { dialer.send(Http::One, &call).await.unwrap() });
+    crate::eventually("the issuer is asked", async || (endpoint.count() == 1).then_some(())).await;
+    // The first route and the first upstream are others now, and the API is nowhere.
+    reload(&stage, &gateway, 1, |configuration| {
+        configuration.keys = keys;
+        configuration.routes =
+            "[{ name: gone, upstream: 'http://127.0.0.1:1', access: { scopes: [none] } }]".to_owned();
+    })
+    .await;
+    endpoint.answers(true);
+    let answer = in_time("an answer", waiting).await.unwrap();
+    assert_eq!((answer.status, stage.api.count()), (200, 1));
+    let line = gateway.access_line(answer.header("x-request-id").unwrap()).await;
+    assert_eq!((&line["route"], &line["decision"]), (&json!("api"), &json!("allow")));
+    let scrape = gateway.scrape().await;
+    assert_eq!(scrape.sum("keybound_requests_total", &[("route", "api"), ("decision", "allow")]), 1.0);
+    let call = stage.call_with("/api/item", "an-opaque-token");
+    assert_eq!(verdict(&gateway, &call).await, refused(403, "scope_missing"));
+}
+
+#[tokio::test]
+async fn upstream_connections_are_kept() {
+    let stage = Stage::set().await;
+    let gateway = stage.gateway().await;
+    // A connection stays on its worker, and so do the upstream connections that it uses.
+    let mut connection = gateway.connect().await;
+    for times in 1..=3 {
+        connection.write_all(&stage.call("/api/item").to_bytes()).await.unwrap();
+        assert_eq!(in_time("an answer", read_answer(&mut *connection, false)).await.unwrap().status, 200);
+        reload(&stage, &gateway, times, |configuration| {
+            configuration.limits = format!("{{ body_bytes: {times}MiB }}");
+        })
+        .await;
+    }
+    assert_eq!(stage.api.connections(), 1);
+    let slower = "\nupstreams: { slow: { endpoints: ['http://API'], response_timeout: 9s } }";
+    let slower = slower.replace("API", &stage.api.address.to_string());
+    reload(&stage, &gateway, 4, |configuration| {
+        configuration.limits += &slower;
+        let to = format!("path_prefix: /api }}, upstream: 'http://{}'", stage.api.address);
+        configuration.routes = configuration.routes.replace(&to, "path_prefix: /api }, upstream: slow");
+    })
+    .await;
+    connection.write_all(&stage.call("/api/item").to_bytes()).await.unwrap();
+    assert_eq!(in_time("an answer", read_answer(&mut *connection, false)).await.unwrap().status, 200);
+    assert_eq!(stage.api.connections(), 2);
 }
 
 /// The standard alphabet, with padding.
