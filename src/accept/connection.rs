@@ -103,9 +103,12 @@ pub(super) async fn serve<H: Handler>(door: Arc<Door<H>>, mut socket: TcpStream,
         address
     };
     // What a connection needs only for a time is boxed: most of them rest most of the time.
+    // Before the handshake, so that no change is missed.
+    let trust = door.tls.as_ref().map(CurrentTls::trust);
     let Some((transport, tls, http2)) = Box::pin(establish(&door, socket, address, &place)).await else { return };
     let activity = Activity::new(door.gate.limits());
-    let mut watch = Watch::new(Arc::clone(&activity), door.gate.phases());
+    let trust = trust.filter(|_| tls.as_ref().is_some_and(|facts| facts.certificate.is_some()));
+    let mut watch = Watch::new(Arc::clone(&activity), door.gate.phases().while_trusted(trust));
     let mut stream = Stream::new(transport, Arc::clone(&activity), door.gate.phases(), place);
     let http2 = match http2 {
         Some(http2) => http2,

@@ -91,7 +91,7 @@ impl Gate {
         let mut receiver = self.0.phase.subscribe();
         // What happened before this subscription counts as news.
         receiver.mark_changed();
-        Phases { receiver, seen: Phase::Open }
+        Phases { receiver, seen: Phase::Open, trust: None }
     }
 
     /// Waits for a place. `None` cannot happen while the gate exists.
@@ -116,13 +116,32 @@ impl fmt::Debug for Gate {
 pub(super) struct Phases {
     receiver: watch::Receiver<Phase>,
     seen: Phase,
+    /// Changes when the client's certificate might not pass the handshake any more.
+    trust: Option<watch::Receiver<()>>,
 }
 
 impl Phases {
+    /// The same, but a connection that is to end as soon as `trust` changes: the gate closes for it alone.
+    pub(super) fn while_trusted(self, trust: Option<watch::Receiver<()>>) -> Self {
+        Self { trust, ..self }
+    }
+
     /// The next phase that was not seen yet. Loses nothing when dropped halfway.
     pub(super) async fn next(&mut self) -> Phase {
         loop {
-            let phase = match self.receiver.changed().await {
+            let changed = tokio::select! {
+                biased;
+                changed = self.receiver.changed() => changed,
+                () = lost(&mut self.trust) => {
+                    self.trust = None;
+                    if self.seen < Phase::Closing {
+                        self.seen = Phase::Closing;
+                        return Phase::Closing;
+                    }
+                    continue;
+                }
+            };
+            let phase = match changed {
                 Ok(()) => *self.receiver.borrow_and_update(),
                 // Nobody is left who could end this connection in another way.
                 Err(_) => Phase::Aborted,
@@ -141,16 +160,31 @@ impl Phases {
     pub(super) fn catch_up(&mut self) {
         // Not `seen`: `next` still has to tell of it.
         self.receiver.mark_unchanged();
+        if let Some(trust) = &mut self.trust {
+            trust.mark_unchanged();
+        }
     }
 
     /// Whether a phase began since, for which this does not wait.
     pub(super) fn are_there(&self) -> bool {
-        self.receiver.has_changed().unwrap_or(true)
+        let distrusted = |trust: &watch::Receiver<()>| trust.has_changed().unwrap_or(false);
+        self.receiver.has_changed().unwrap_or(true) || self.trust.as_ref().is_some_and(distrusted)
     }
 
     /// Resolves when every connection is to be cut.
     pub(super) async fn aborted(mut self) {
         while self.next().await != Phase::Aborted {}
+    }
+}
+
+/// Resolves when trust changes; never, if it cannot.
+async fn lost(trust: &mut Option<watch::Receiver<()>>) {
+    let changed = match trust {
+        Some(trust) => trust.changed().await.is_ok(),
+        None => false,
+    };
+    if !changed {
+        std::future::pending::<()>().await;
     }
 }
 

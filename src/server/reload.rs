@@ -98,6 +98,9 @@ impl Server {
             if let (Some((current, settings)), Some(prepared), Some(next)) = (&mut tls.0, prepared, listener.tls.take())
             {
                 current.replace(prepared);
+                if settings.client_certificates != next.client_certificates {
+                    current.expire_clients();
+                }
                 *settings = next;
                 served.push(format!("{} changed", listener.address));
             }

@@ -8,14 +8,14 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::pki_types::PrivateKeyDer;
 use serde_json::json;
 use std::fs;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::in_time;
 use crate::reload::{RELOADED, reload, write};
 use crate::stage::{Configuration, Gateway, Stage};
 use crate::support::mint::jti;
 use crate::support::upstream::Upstream;
-use crate::support::wire::{Http, Message, read_answer};
+use crate::support::wire::{Http, Message, read_answer, read_one};
 use crate::support::{AUDIENCE, Identity};
 
 async fn verdict(gateway: &Gateway, message: &Message) -> (u16, String) {
@@ -243,10 +243,37 @@ async fn clients_of_an_authority_that_is_trusted_no_more_do_not_connect() {
         gateway.dialer_of(&clients[client]).send(Http::One, &call).await.is_ok_and(|answer| answer.status == 200)
     };
     assert_eq!((connects(0).await, connects(1).await), (true, false));
+    let open = async |client: usize| gateway.dialer_of(&clients[client]).connect(Http::One).await.unwrap();
+    let (mut idle, mut held) = (open(0).await, open(0).await);
+    let call = |path: &str| stage.call_bound_to(path, &clients[0]).to_bytes();
+    idle.write_all(&call("/api/item")).await.unwrap();
+    assert_eq!(in_time("an answer", read_one(&mut *idle, false)).await.unwrap().status, 200);
+    held.write_all(&call("/api/hold")).await.unwrap();
+    let mut stranger = gateway.connect().await;
+    stage.api.sees(3).await;
     write(&stage.file("ca.pem"), &second.pem());
     gateway.said(RELOADED, 1).await;
     assert_eq!((connects(0).await, connects(1).await), (false, true));
-    assert_eq!(stage.api.count(), 2);
+    // Whoever was trusted before is let go: at rest at once, else when the answer is through.
+    assert!(in_time("the end of a connection", idle.read_u8()).await.is_err());
+    stage.api.release();
+    let answer = in_time("an answer", read_one(&mut *held, false)).await.unwrap();
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    assert!(in_time("the end of a connection", held.read_u8()).await.is_err());
+    // Who showed no certificate has nothing to do with it.
+    stranger.write_all(&stage.call("/api/item").to_bytes()).await.unwrap();
+    assert_eq!(in_time("an answer", read_one(&mut *stranger, false)).await.unwrap().status, 200);
+    assert_eq!(stage.api.count(), 5);
+
+    // Another server certificate ends nothing.
+    let mut open = open(1).await;
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    write(&stage.file("server.pem"), &made.cert.pem());
+    write(&stage.file("server.key"), &made.signing_key.serialize_pem());
+    gateway.said(RELOADED, 2).await;
+    open.write_all(&stage.call_bound_to("/api/item", &clients[1]).to_bytes()).await.unwrap();
+    let answer = in_time("an answer", read_one(&mut *open, false)).await.unwrap();
+    assert_eq!((answer.status, answer.header("connection")), (200, None));
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{HandshakeKind, ServerConfig, ServerConnection, SupportedProtocolVersion, version};
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 
 use super::settings::TlsSettings;
 use crate::request::{ClientCertificate, TlsFacts};
@@ -53,25 +54,40 @@ pub enum TlsError {
 ///
 /// Replacing also forgets every resumable session, so that nobody who is no longer trusted comes back on a ticket.
 #[derive(Debug, Clone)]
-pub struct CurrentTls(Arc<ArcSwap<Tls>>);
+pub struct CurrentTls {
+    tls: Arc<ArcSwap<Tls>>,
+    /// Told when other clients are trusted.
+    trust: watch::Sender<()>,
+}
 
 impl CurrentTls {
     pub(super) fn new(settings: &TlsSettings) -> Result<Self, TlsError> {
-        Ok(Self(Arc::new(ArcSwap::from_pointee(Tls::new(settings)?))))
+        Ok(Self { tls: Arc::new(ArcSwap::from_pointee(Tls::new(settings)?)), trust: watch::Sender::new(()) })
     }
 
     /// Puts other settings in force. Connections that are open keep theirs.
     pub fn replace(&self, next: NextTls) {
-        self.0.store(Arc::new(next.0));
+        self.tls.store(Arc::new(next.0));
+    }
+
+    /// Other client certificates pass than before: connections on which one was shown end when their requests are through,
+    /// and their clients may come again. To be called after [`replace`](Self::replace).
+    pub fn expire_clients(&self) {
+        self.trust.send_replace(());
+    }
+
+    /// Changes when a certificate that passes from now on might not pass any more.
+    pub(super) fn trust(&self) -> watch::Receiver<()> {
+        self.trust.subscribe()
     }
 
     pub(super) fn get(&self) -> Arc<Tls> {
-        self.0.load_full()
+        self.tls.load_full()
     }
 
     #[cfg(test)]
     pub(super) fn set(&self, tls: Tls) {
-        self.0.store(Arc::new(tls));
+        self.tls.store(Arc::new(tls));
     }
 }
 
