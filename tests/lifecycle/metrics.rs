@@ -16,7 +16,7 @@ use crate::support::wire::Http;
 use crate::support::{HOST, ISSUER, Identity};
 
 /// `design.md` section 6, as far as it exists: families, their types and labels.
-const FAMILIES: [(&str, &str, &[&str]); 17] = [
+const FAMILIES: [(&str, &str, &[&str]); 18] = [
     ("keybound_requests_total", "counter", &["binding", "code", "decision", "route"]),
     ("keybound_refusals_total", "counter", &["reason", "route"]),
     ("keybound_request_duration_seconds", "histogram", &["route"]),
@@ -32,6 +32,7 @@ const FAMILIES: [(&str, &str, &[&str]); 17] = [
     ("keybound_certificate_expiry_seconds", "gauge", &["listener"]),
     ("keybound_tls_handshakes_total", "counter", &["result"]),
     ("keybound_connections", "gauge", &[]),
+    ("keybound_config_reloads_total", "counter", &["result"]),
     ("keybound_build_info", "gauge", &["version"]),
     ("process_resident_memory_bytes", "gauge", &[]),
 ];
@@ -247,7 +248,7 @@ fn known_values(before: &Scrape) -> BTreeMap<&str, BTreeSet<&str>> {
     closed("decision", &mut ["allow", "refuse", "public", "error"].into_iter());
     closed("binding", &mut ["none", "dpop", "mtls", "dpop+mtls", "unbound"].into_iter());
     closed("code", &mut ["200", "400", "401", "403", "404", "405", "502"].into_iter());
-    closed("result", &mut ["ok", "failed", "timeout", "loaded", "unchanged"].into_iter());
+    closed("result", &mut ["ok", "failed", "timeout", "loaded", "unchanged", "refused"].into_iter());
     known
 }
 
