@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use crate::accept::{BindError, Events, Gate, Handshake, Limits, Listener, ListenerSettings};
 use crate::admin::Admin;
 use crate::clock::Clock;
-use crate::gateway::{Current, Door, Fixed, Gateway, GatewayError, Settings};
+use crate::gateway::{Current, Door, Gateway, GatewayError, Settings};
 use crate::refusal::Reason;
 use crate::telemetry::{AccessLog, Decision, Metrics};
 use crate::workers::{self, Workers};
@@ -108,7 +108,6 @@ impl Server {
         let bound: Vec<Listener> = settings.listeners.iter().map(Listener::bind).collect::<Result<_, _>>()?;
         let admin = Listener::bind(&ListenerSettings::plain(settings.admin)).map_err(StartError::Admin)?;
         let limits = settings.limits.clone();
-        let fixed = Fixed::of(&settings);
         let current = Current::new(Gateway::new(&mut settings, clock, log)?);
         let tls = bound.iter().zip(&mut settings.listeners);
         let tls = tls.map(|(listener, settings)| ListenerTls::new(listener.tls(), settings)).collect();
@@ -121,7 +120,7 @@ impl Server {
             admin: admin.address(),
             listening: Vec::new(),
             background: Vec::new(),
-            in_force: Mutex::new(InForce::new(fixed, tls)),
+            in_force: Mutex::new(InForce::new(tls)),
             current,
         };
         server.gateway().metrics().expect_handshakes(&Handshake::ALL);

@@ -40,7 +40,7 @@ pub use current::Current;
 pub use readiness::Readiness;
 pub use settings::Settings;
 pub use state::{Gateway, GatewayError};
-pub use succession::{Changes, Fixed};
+pub use succession::Changes;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

@@ -10,6 +10,7 @@ use super::facade::Facade;
 use super::lasting::Lasting;
 use super::readiness::Readiness;
 use super::settings::Settings;
+use super::succession::Fixed;
 use crate::accept::Limits;
 use crate::clock::Clock;
 use crate::forward::{Forwarder, OwnFields, UpstreamError};
@@ -42,6 +43,7 @@ pub struct Gateway {
     /// By listener.
     pub(super) facades: Vec<Facade>,
     pub(super) lasting: Arc<Lasting>,
+    fixed: Fixed,
     identity_set: Bytes,
 }
 
@@ -63,6 +65,9 @@ pub enum GatewayError {
     /// The system gives no random numbers.
     #[error("the system gives no random numbers")]
     Random,
+    /// Only another process can change this.
+    #[error("needs a restart: {}", .0.join(", "))]
+    NeedsRestart(Vec<String>),
 }
 
 /// Counts what `keys` reports.
@@ -81,26 +86,32 @@ impl Gateway {
     /// # Errors
     /// [`GatewayError`].
     pub fn new(settings: &mut Settings, clock: Arc<dyn Clock>, log: Option<AccessLog>) -> Result<Self, GatewayError> {
+        let fixed = Fixed::of(settings);
         let lasting = Lasting::new(std::mem::take(&mut settings.replay), &settings.proofs, &clock)?;
-        Self::set_up(settings, clock, log, Arc::new(lasting), None)
+        Self::set_up(settings, fixed, clock, log, Arc::new(lasting), None)
     }
 
     /// Sets up the gateway that follows this one in the same process. What was spent stays spent, what was counted counts
     /// on, and whatever is configured as it was keeps what it learned: keys, connections, verified tokens. Nothing changes
-    /// for this one. That `settings` can follow those of this one is for the caller to know: see
-    /// [`Fixed`](super::Fixed).
+    /// for this one.
     ///
     /// # Errors
-    /// [`GatewayError`].
+    /// [`GatewayError`]; the log of spent proofs cannot serve rules that it was not made for.
     pub fn followed_by(&self, settings: &mut Settings, log: Option<AccessLog>) -> Result<Self, GatewayError> {
+        let fixed = Fixed::of(settings);
+        let differences = self.fixed.differences(&fixed);
+        if !differences.is_empty() {
+            return Err(GatewayError::NeedsRestart(differences));
+        }
         if let Readiness::Ready(_) = self.readiness() {
             self.lasting.note_ready();
         }
-        Self::set_up(settings, Arc::clone(&self.clock), log, Arc::clone(&self.lasting), Some(self))
+        Self::set_up(settings, fixed, Arc::clone(&self.clock), log, Arc::clone(&self.lasting), Some(self))
     }
 
     fn set_up(
         settings: &mut Settings,
+        fixed: Fixed,
         clock: Arc<dyn Clock>,
         log: Option<AccessLog>,
         lasting: Arc<Lasting>,
@@ -172,6 +183,7 @@ impl Gateway {
             ledger: Arc::new(Ledger { metrics, clock: Arc::clone(&clock), log }),
             clock,
             identity_set: Bytes::from(identity_set.to_string()),
+            fixed,
             lasting,
         })
     }

@@ -17,7 +17,7 @@ use crate::telemetry::LogFormat;
 /// What a process cannot change of itself: its sockets, what connections are accepted under, and the log of spent proofs,
 /// with the times that it was made for. A longer life of proofs would let them outlive their entries in that log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fixed {
+pub(super) struct Fixed {
     listeners: Vec<Socket>,
     admin: SocketAddr,
     replay: ReplaySettings,
@@ -72,7 +72,7 @@ impl Socket {
 
 impl Fixed {
     /// Of these settings.
-    pub fn of(settings: &Settings) -> Self {
+    pub(super) fn of(settings: &Settings) -> Self {
         let Settings { listeners, proofs, replay, limits, admin, telemetry, .. } = settings;
         let default = Limits::default();
         Self {
@@ -93,7 +93,7 @@ impl Fixed {
     }
 
     /// The fields that only another process can change; empty: `next` may follow.
-    pub fn differences(&self, next: &Self) -> Vec<String> {
+    pub(super) fn differences(&self, next: &Self) -> Vec<String> {
         let mut fields = self.listeners_that_differ(next);
         let (memory, next_memory) = (&self.replay.memory, &next.replay.memory);
         let (limits, next_limits) = (&self.limits, &next.limits);

@@ -7,7 +7,7 @@ use super::Server;
 use crate::accept::tls::{CurrentTls, NextTls, TlsError};
 use crate::accept::{ListenerSettings, TlsSettings};
 use crate::forward::Upstream;
-use crate::gateway::{Changes, Fixed, Gateway, GatewayError, Settings};
+use crate::gateway::{Changes, Gateway, GatewayError, Settings};
 use crate::keys::Issuer;
 use crate::telemetry::AccessLog;
 use crate::tending::Tending;
@@ -15,9 +15,6 @@ use crate::tending::Tending;
 /// A configuration that cannot follow the one in force, which stays.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
-    /// Only another process can change this.
-    #[error("needs a restart: {}", .0.join(", "))]
-    NeedsRestart(Vec<String>),
     /// A listener's TLS settings cannot be served.
     #[error("cannot serve TLS on {address}: {cause}")]
     Tls {
@@ -26,7 +23,7 @@ pub enum ReloadError {
         /// What is wrong with the settings.
         cause: TlsError,
     },
-    /// The gateway cannot be set up.
+    /// The gateway cannot be set up, or cannot follow the one in force.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
 }
@@ -34,7 +31,6 @@ pub enum ReloadError {
 /// What is in force beside the gateway.
 #[derive(Debug)]
 pub(super) struct InForce {
-    fixed: Fixed,
     tls: Vec<ListenerTls>,
     refreshing: Tending<Issuer>,
     watching: Tending<Upstream>,
@@ -62,8 +58,8 @@ impl ListenerTls {
 }
 
 impl InForce {
-    pub(super) fn new(fixed: Fixed, tls: Vec<ListenerTls>) -> Self {
-        Self { fixed, tls, refreshing: Tending::default(), watching: Tending::default() }
+    pub(super) fn new(tls: Vec<ListenerTls>) -> Self {
+        Self { tls, refreshing: Tending::default(), watching: Tending::default() }
     }
 
     /// Keeps the keys of this gateway's issuers fresh and watches its upstreams, and no others.
@@ -82,11 +78,6 @@ impl Server {
     /// [`ReloadError`]; nothing changed then.
     pub fn reload(&self, mut settings: Settings, log: Option<AccessLog>) -> Result<Changes, ReloadError> {
         let mut in_force = self.in_force();
-        let fixed = Fixed::of(&settings);
-        let differences = in_force.fixed.differences(&fixed);
-        if !differences.is_empty() {
-            return Err(ReloadError::NeedsRestart(differences));
-        }
         let gateway = self.current.get();
         let mut changes = gateway.changes(&settings);
         let prepared = in_force.tls.iter().zip(&settings.listeners).map(|(tls, next)| tls.prepare(next));
@@ -111,7 +102,6 @@ impl Server {
         gone.for_each(|name| gateway.metrics().forget_issuer(name));
         in_force.tend(&next);
         self.current.replace(next);
-        in_force.fixed = fixed;
         Ok(changes)
     }
 
@@ -120,8 +110,7 @@ impl Server {
         self.in_force().tend(&self.current.get());
     }
 
-    /// Whoever panicked with the lock held had put nothing in force, or all of it but the note of what cannot change,
-    /// which is the same.
+    /// Whoever panicked with the lock held left the rest to the next reload.
     fn in_force(&self) -> MutexGuard<'_, InForce> {
         self.in_force.lock().unwrap_or_else(PoisonError::into_inner)
     }
