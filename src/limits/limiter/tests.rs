@@ -164,3 +164,24 @@ fn what_came_back_by_itself_is_not_given_back() {
     assert_eq!(reason(ask(3499)), Some(Reason::LimitRate));
     assert!(ask(3500).is_ok());
 }
+
+#[test]
+fn other_limits_have_the_same_memory() {
+    let before = Limiter::new([once(Per::Thumbprint)]);
+    let token = app("app", "alice");
+    let slow =
+        RouteLimits { per: Per::Thumbprint, rate: Some(Rate::new(1, Duration::from_mins(1), 1)), concurrent: Some(1) };
+    let admit = |limiter: &Limiter, limits: &RouteLimits, seconds: i64| {
+        limiter.admit("api", limits, &token, &K1, UnixTime::from_secs(NOW.secs() + seconds))
+    };
+    assert_eq!(reason(admit(&before, &once(Per::Thumbprint), 0)), None);
+    let after = before.succeed([slow]);
+    // What was taken counts, a bucket that needs longer is not forgotten early, and a place is one at both.
+    assert_eq!(reason(admit(&after, &slow, 0)), Some(Reason::LimitRate));
+    let place = admit(&after, &slow, 2).unwrap();
+    after.expire(UnixTime::from_secs(NOW.secs() + 4));
+    assert_eq!(reason(admit(&after.succeed([slow]), &slow, 63)), Some(Reason::LimitConcurrent));
+    drop(place);
+    assert_eq!(reason(admit(&after, &slow, 30)), Some(Reason::LimitRate));
+    assert_eq!(reason(admit(&after, &slow, 63)), None);
+}
