@@ -28,12 +28,9 @@ fn secret(line: &str) -> Option<(usize, usize)> {
     }
     // The user information of a URL ends with the last `@`, whatever is in it; several URLs are hidden as one.
     let end = line.rfind('@')?;
-    let start = match line[..end].find("://") {
-        Some(at) => at + 3,
-        None => {
-            line[..end].rfind(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '[' | '`')).map_or(0, |at| at + 1)
-        }
-    };
+    let begins = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '[' | '`');
+    let after = || line[..end].char_indices().rfind(|(_, c)| begins(*c)).map_or(0, |(at, c)| at + c.len_utf8());
+    let start = line[..end].find("://").map_or_else(after, |at| at + 3);
     Some((start.min(end), end))
 }
 
@@ -50,6 +47,7 @@ mod tests {
             ("urls: ['redis://u:se/sa me\"@a', x]", "urls: ['redis://***********@a', x]"),
             ("urls: ['redis://u:p@ss@a']", "urls: ['redis://******@a']"),
             ("urls: [u:sesame@a:6379]", "urls: [********@a:6379]"),
+            ("urls:\u{a0}u:sesame@a", "urls:\u{a0}********@a"),
             ("  password: open sesame\n", "  password: ***********\n"),
             ("{ client_secret: x, y: 1 }", "{ client_secret: *********"),
             ("password_file: a.txt", "password_file: a.txt"),
