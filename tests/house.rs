@@ -10,8 +10,9 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// Which stations each station may import, in the order of a request's way. What is not listed may import anything.
-const MAY_IMPORT: [(&str, &[&str]); 20] = [
+const MAY_IMPORT: [(&str, &[&str]); 21] = [
     ("workers", &[]),
+    ("tending", &[]),
     ("refusal", &[]),
     ("time", &[]),
     ("clock", &["time"]),
@@ -21,14 +22,14 @@ const MAY_IMPORT: [(&str, &[&str]); 20] = [
     ("limits", &["refusal", "time", "verify"]),
     ("routes", &["refusal", "time", "request", "verify", "identity", "limits"]),
     ("accept", &["refusal", "time", "request", "workers"]),
-    ("keys", &["refusal", "time", "clock", "verify"]),
+    ("keys", &["refusal", "time", "clock", "verify", "tending"]),
     ("replay", &["refusal", "time", "clock", "verify", "workers"]),
     ("introspect", &["refusal", "time", "clock", "verify", "keys", "prover"]),
     ("tokens", &["refusal", "time", "clock", "verify", "keys", "introspect"]),
     ("authorize", &["refusal", "time", "request", "verify", "limits", "routes", "replay"]),
     ("explain", &["refusal", "time", "request", "verify", "routes"]),
     ("respond", &["refusal", "request", "routes"]),
-    ("forward", &["refusal", "request", "identity", "limits", "routes", "authorize", "keys", "workers"]),
+    ("forward", &["refusal", "request", "identity", "limits", "routes", "authorize", "keys", "workers", "tending"]),
     ("telemetry", &["refusal", "time", "clock", "request", "verify"]),
     (
         "gateway",

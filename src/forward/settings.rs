@@ -7,8 +7,7 @@ use std::time::Duration;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use rustls::RootCertStore;
 use rustls::pki_types::ServerName;
-
-use crate::accept::tls::ServerCertificate;
+use rustls::sign::CertifiedKey;
 
 /// One API behind the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,18 +67,17 @@ pub struct UpstreamTls {
     /// The authorities of its certificates, instead of the system's.
     pub roots: Option<Arc<RootCertStore>>,
     /// The gateway's own certificate, for upstreams that ask for one.
-    pub certificate: Option<ServerCertificate>,
+    pub certificate: Option<Arc<CertifiedKey>>,
     /// The name in its certificate and in SNI (RFC 6066 §3), instead of the endpoint's host.
     pub server_name: Option<ServerName<'static>>,
 }
 
-/// The same authorities are the same, wherever they are kept.
+/// The same authorities are the same, wherever they are kept, and the same chain has the same key.
 impl PartialEq for UpstreamTls {
     fn eq(&self, other: &Self) -> bool {
         let authorities = |of: &Self| of.roots.as_ref().map(|roots| roots.roots.clone());
-        authorities(self) == authorities(other)
-            && self.certificate == other.certificate
-            && self.server_name == other.server_name
+        let chain = |of: &Self| of.certificate.as_ref().map(|own| own.cert.clone());
+        authorities(self) == authorities(other) && chain(self) == chain(other) && self.server_name == other.server_name
     }
 }
 

@@ -8,6 +8,7 @@ use futures_util::future::{BoxFuture, join_all};
 use http::uri::{Authority, Scheme};
 use http::{Request, Response};
 use rustls::pki_types::ServerName;
+use rustls::sign::SingleCertAndKey;
 use tokio_rustls::TlsConnector;
 
 use super::body::{BodyError, Progress, RequestBody};
@@ -166,7 +167,7 @@ fn connector(settings: &UpstreamSettings) -> Result<TlsConnector, UpstreamError>
     }
     let mut config = fetch::tls_config(roots).map_err(|source| UpstreamError::Tls { upstream: upstream(), source })?;
     if let Some(certificate) = &settings.tls.certificate {
-        config.client_auth_cert_resolver = certificate.for_client();
+        config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(Arc::clone(certificate)));
     }
     if settings.http2 {
         config.alpn_protocols = vec![HTTP2.to_vec()];

@@ -102,6 +102,7 @@ impl Server {
         gone.for_each(|name| gateway.metrics().forget_issuer(name));
         in_force.tend(&next);
         self.current.replace(next);
+        gateway.metrics().forget_endpoints();
         Ok(changes)
     }
 

@@ -319,6 +319,11 @@ impl Metrics {
         let _ = self.jwks_age.remove_label_values(&[issuer]);
     }
 
+    /// How endpoints do is known anew at the next scrape: those that are gone are not told any more.
+    pub fn forget_endpoints(&self) {
+        self.upstream_healthy.reset();
+    }
+
     /// Prometheus' text format, with what `snapshot` read off just now.
     ///
     /// # Errors

@@ -203,9 +203,10 @@ async fn an_upstream_that_asks_for_a_certificate_gets_the_configured_one() {
         let (certificate, key) = authority.signs("gateway.internal");
         ServerCertificate::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap()
     };
-    let stranger = UpstreamTls { certificate: Some(shown(&Authority::new())), ..internal(authority.roots()) };
+    let stranger =
+        UpstreamTls { certificate: Some(Arc::clone(shown(&Authority::new()).key())), ..internal(authority.roots()) };
     is_unreachable(&guarded, stranger).await;
-    let own = UpstreamTls { certificate: Some(shown(&clients)), ..internal(authority.roots()) };
+    let own = UpstreamTls { certificate: Some(Arc::clone(shown(&clients).key())), ..internal(authority.roots()) };
     let world = world_with(guarded.settings(own)).await;
     assert_eq!(world.good().send(Http::One).await.status, 200);
     assert_eq!(guarded.saw(), (1, 0));

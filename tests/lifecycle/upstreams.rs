@@ -3,9 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpSocket;
+use tokio::time::sleep;
 
+use crate::reload::reload;
 use crate::stage::{Gateway, Stage, message};
 use crate::support::wire::read_answer;
 use crate::{eventually, in_time};
@@ -102,4 +106,41 @@ async fn a_killed_process_costs_what_was_sent_to_it_and_is_used_again_when_it_is
     }
     assert_eq!(counted[1].load(Ordering::SeqCst), failed, "its return costs nothing");
     drop(second);
+}
+
+#[tokio::test]
+async fn upstreams_of_a_new_configuration_are_watched_and_those_that_are_gone_are_not() {
+    let stage = Stage::set().await;
+    let process = process(&stage, "127.0.0.1:0").await;
+    // Nobody listens there, and nobody else can.
+    let nobody = TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let (one, other) = (process.address, nobody.local_addr().unwrap());
+    let gateway = stage.gateway().await;
+    let checks = async || process.scrape().await.sum("keybound_requests_total", &[("route", "health")]);
+    assert_eq!(checks().await, 0.0);
+
+    reload(&stage, &gateway, 1, |configuration| {
+        configuration.replay = format!(
+            "upstreams: {{ api: {{ endpoints: ['http://{one}', 'http://{other}'], health_check: {{ path: /health, \
+             interval: 100ms, unhealthy_after: 2 }} }} }}"
+        );
+        configuration.routes =
+            "\n  - { name: open, match: { path_prefix: /open }, upstream: api, access: { mode: public } }".to_owned();
+    })
+    .await;
+    let left_out = gateway.program.says("an endpoint is left out").await;
+    assert_eq!(left_out["endpoint"], format!("http://{other}"));
+    assert_eq!([is_healthy(&gateway, one).await, is_healthy(&gateway, other).await], [1.0, 0.0]);
+    assert_eq!(gateway.status(&message("/open/x", &[])).await, 200);
+    assert!(checks().await > 0.0);
+
+    reload(&stage, &gateway, 2, |_| {}).await;
+    let metrics = gateway.admin("/metrics").await;
+    assert!(!metrics.text().contains("keybound_upstream_healthy{"), "{}", metrics.text());
+    // The last one may have been under way.
+    sleep(Duration::from_millis(50)).await;
+    let asked = checks().await;
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(checks().await, asked);
 }

@@ -20,7 +20,6 @@ const KEY_EXPECTED: &str = "expected an RSA (2048 to 8192 bits), ECDSA (P-256, P
     found another or a damaged one";
 
 /// A certificate chain and the private key of its first certificate.
-#[derive(Clone)]
 pub struct ServerCertificate {
     key: Arc<CertifiedKey>,
     names: Vec<String>,
@@ -118,7 +117,8 @@ impl ServerCertificate {
         self.expires
     }
 
-    pub(super) const fn key(&self) -> &Arc<CertifiedKey> {
+    /// Chain and private key.
+    pub const fn key(&self) -> &Arc<CertifiedKey> {
         &self.key
     }
 }

@@ -176,7 +176,7 @@ fn tls(written: &written::UpstreamTls, plain: bool, reading: &mut Reading<'_>) -
     let server_name = written.server_name.meaning(reading, |text| {
         ServerName::try_from(text.clone()).map_err(|_| "a host name or an IP address, as the certificate has it")
     });
-    UpstreamTls { roots: roots.map(Arc::new), certificate, server_name }
+    UpstreamTls { roots: roots.map(Arc::new), certificate: certificate.map(|own| Arc::clone(own.key())), server_name }
 }
 
 fn health_check(written: &written::HealthCheck, reading: &mut Reading<'_>) -> Option<HealthCheck> {
