@@ -12,6 +12,7 @@ use prometheus::{
 use super::decision::Decision;
 use super::families::{DECISION, LATENCY, counter, counters, gauge, gauges, histograms};
 use super::introspection::{Introspection, IntrospectionReading};
+use super::reloads::Reloads;
 use super::requests::Requests;
 use crate::refusal::Reason;
 use crate::verify::Binding;
@@ -21,9 +22,6 @@ const NO_ROUTE: &str = "none";
 
 /// The binding label of requests that proved nothing.
 pub(super) const NO_BINDING: &str = "none";
-
-/// How attempts to reload the configuration end.
-const RELOADS: [&str; 2] = ["refused", "ok"];
 
 /// What is read off at the moment of a scrape.
 #[derive(Debug, Default)]
@@ -95,7 +93,7 @@ pub struct Metrics {
     jwks_age: GaugeVec,
     certificate_expiry: GaugeVec,
     handshakes: IntCounterVec,
-    config_reloads: IntCounterVec,
+    reloads: Reloads,
     /// Open client connections.
     pub connections: IntGauge,
 }
@@ -152,11 +150,6 @@ impl Metrics {
         r.register(Box::new(build.clone()))?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         r.register(Box::new(ProcessCollector::for_self()))?;
-        let config_reloads =
-            counters(r, "config_reloads_total", "Attempts to put a changed configuration in force.", &["result"])?;
-        for result in RELOADS {
-            let _ = config_reloads.with_label_values(&[result]);
-        }
         let label = |binding: Option<Binding>| binding.map_or(NO_BINDING, Binding::as_str);
         Ok(Self {
             routes: of_routes(&durations, routes),
@@ -202,7 +195,7 @@ impl Metrics {
                 &["listener"],
             )?,
             handshakes: counters(r, "tls_handshakes_total", "TLS handshakes with clients.", &["result"])?,
-            config_reloads,
+            reloads: Reloads::new(r)?,
             connections: gauge(r, "connections", "Open client connections.")?,
             registry,
         })
@@ -310,7 +303,7 @@ impl Metrics {
 
     /// The configuration was read again, and came into force or did not.
     pub fn config_reloaded(&self, in_force: bool) {
-        self.config_reloads.with_label_values(&[RELOADS[usize::from(in_force)]]).inc();
+        self.reloads.count(in_force);
     }
 
     /// An issuer is not configured any more: the age of its keys is nobody's concern. What was counted of it stays.

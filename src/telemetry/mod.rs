@@ -9,6 +9,7 @@ mod log;
 mod metrics;
 mod observed;
 mod output;
+mod reloads;
 mod requests;
 mod settings;
 

@@ -31,10 +31,11 @@ impl Gateway {
         .await
     }
 
-    async fn reloads(&self) -> (f64, f64) {
+    /// How many came into force, how many did not, and whether the last one did.
+    async fn reloads(&self) -> (f64, f64, f64) {
         let scrape = self.scrape().await;
         let of = |result| scrape.sum("keybound_config_reloads_total", &[("result", result)]);
-        (of("ok"), of("refused"))
+        (of("ok"), of("refused"), scrape.sum("keybound_config_current", &[]))
     }
 }
 
@@ -101,7 +102,7 @@ async fn a_new_certificate_is_for_new_connections() {
     assert_eq!(shown(&gateway).await, der(&certificate));
     assert_eq!(ask(&mut connection, &stage.call("/api/item").to_bytes()).await.status, 200);
     assert_eq!(gateway.status(&stage.call("/api/item")).await, 200);
-    assert_eq!(gateway.reloads().await, (1.0, 0.0));
+    assert_eq!(gateway.reloads().await, (1.0, 0.0, 1.0));
 }
 
 #[tokio::test]
@@ -185,7 +186,7 @@ async fn a_broken_file_keeps_the_old_one_in_force() {
     // What `check` says, too.
     let check = crate::process::Program::run(stage.folder.path(), &["check", "--config", "keybound.yaml"]).await;
     assert!(check.code == 1 && check.err.contains("limits.header: unknown field"), "{check:?}");
-    assert_eq!(gateway.reloads().await, (0.0, 1.0));
+    assert_eq!(gateway.reloads().await, (0.0, 1.0, 0.0));
     assert_eq!(gateway.readiness().await, (200, "ready\n".to_owned()));
     assert_eq!(gateway.status(&stage.call("/api/item")).await, 200);
 
@@ -196,7 +197,7 @@ async fn a_broken_file_keeps_the_old_one_in_force() {
     fs::rename(stage.file("late.next"), stage.file("late.pem")).unwrap();
     let line = gateway.said(RELOADED, 1).await;
     assert_eq!((&line["changes"], &line["files"]), (&json!("nothing"), &json!("late.pem")));
-    assert_eq!(gateway.reloads().await, (1.0, 2.0));
+    assert_eq!(gateway.reloads().await, (1.0, 2.0, 1.0));
 }
 
 #[tokio::test]
@@ -213,7 +214,7 @@ async fn what_needs_a_restart_is_refused_by_name() {
     assert_eq!((&line["level"], &line["cause"]), (&json!("ERROR"), &json!("SIGHUP")));
     assert_eq!(line["error"], "needs a restart: dpop.proof_lifetime, limits.headers");
     assert_eq!(gateway.status(&stage.call("/new/item")).await, 404, "nothing of it is in force");
-    assert_eq!(gateway.reloads().await, (0.0, 1.0));
+    assert_eq!(gateway.reloads().await, (0.0, 1.0, 0.0));
     assert_eq!(gateway.readiness().await, (200, "ready\n".to_owned()));
 }
 

@@ -107,6 +107,11 @@ async fn gateway(stage: &Stage) -> Gateway {
         .gateway_with(|configuration| {
             configuration.keys += ", introspection: { endpoint: 'http://127.0.0.1:1/introspect', \
                                    client_id: gateway, client_secret_file: introspection.secret }";
+            let api = stage.api.address;
+            configuration.replay +=
+                &format!("\nupstreams: {{ two: {{ endpoints: ['http://{api}', 'http://localhost:{}'] }} }}", api.port());
+            configuration.routes +=
+                "\n  - { name: two, match: { path_prefix: /two }, upstream: two, access: { mode: public } }";
             configuration.routes += &format!(
                 "\n  - {{ name: old, match: {{ path_prefix: /old }}, upstream: 'http://{}', access: {{ mode: observe }} }}",
                 stage.api.address
