@@ -22,6 +22,7 @@ mod request;
 mod schema;
 mod serve;
 mod stdout;
+mod supervisor;
 
 /// A TLS-terminating reverse proxy that makes stolen access tokens worthless.
 ///

@@ -7,10 +7,11 @@ use keybound::config::{Attempt, Files, Loaded, Report, Severity};
 use keybound::server::Server;
 use keybound::telemetry::{LogControl, TelemetrySettings};
 use tokio::signal::unix::Signal;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::sleep;
 
 use super::configuration::ConfigArgs;
+use super::supervisor;
 
 /// Between two looks at the files. Nobody tells of changes: a mounted ConfigMap changes by a symbolic link far up the path.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -50,10 +51,12 @@ impl Reloader {
                 false if self.files_changed().await => "a file changed",
                 false => continue,
             };
+            supervisor::reloading();
             let config = self.config.clone();
-            // It panics only if reading did, and then that was reported.
-            let Ok(attempt) = spawn_blocking(move || config.attempt()).await else { continue };
-            self.reload(attempt, cause);
+            match spawn_blocking(move || config.attempt()).await {
+                Ok(attempt) => self.reload(attempt, cause),
+                Err(error) => self.cannot_read(&error, cause).await,
+            }
         }
     }
 
@@ -72,16 +75,33 @@ impl Reloader {
         last != self.files
     }
 
+    /// Reading it panicked: a mistake of ours. Not read again before something changes.
+    async fn cannot_read(&mut self, error: &JoinError, cause: &'static str) {
+        let Some(server) = self.server.upgrade() else { return };
+        server.gateway().metrics().config_reloaded(false);
+        supervisor::reloaded(false);
+        // Without the panic's words, which could quote a secret.
+        let panicked = error.is_panic();
+        tracing::error!(cause, panicked, "configuration not reloaded: the one in force stays");
+        let before = self.files.clone();
+        if let Ok(now) = spawn_blocking(move || before.look_again()).await {
+            self.files = now;
+        }
+    }
+
     fn reload(&mut self, attempt: Attempt, cause: &'static str) {
         let Some(server) = self.server.upgrade() else { return };
         let files: Vec<String> =
             attempt.files.changed_since(&self.files).map(|path| path.display().to_string()).collect();
         self.files = attempt.files;
-        let metrics = |in_force| server.gateway().metrics().config_reloaded(in_force);
+        let done = |in_force| {
+            server.gateway().metrics().config_reloaded(in_force);
+            supervisor::reloaded(in_force);
+        };
         let Loaded { settings, warnings } = match attempt.outcome {
             Ok(loaded) => loaded,
             Err(report) => {
-                metrics(false);
+                done(false);
                 tell(&report);
                 tracing::error!(cause, "configuration not reloaded: the one in force stays");
                 return;
@@ -90,7 +110,7 @@ impl Reloader {
         let telemetry = settings.telemetry.clone();
         match server.reload(settings, self.log.access(&telemetry)) {
             Ok(mut changes) => {
-                metrics(true);
+                done(true);
                 tell(&warnings);
                 if telemetry != self.telemetry {
                     changes.add_section("telemetry");
@@ -100,7 +120,7 @@ impl Reloader {
                 tracing::info!(cause, %changes, files = files.join(", "), "configuration reloaded");
             }
             Err(error) => {
-                metrics(false);
+                done(false);
                 let error = anyhow::Error::from(error);
                 tracing::error!(
                     cause,

@@ -15,6 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::configuration::{ConfigArgs, tell};
 use super::reload::Reloader;
+use super::supervisor;
 
 /// Run the gateway.
 ///
@@ -76,6 +77,7 @@ async fn serve(
         Arc::new(Server::start(loaded.settings, Arc::new(SystemClock), log.control().access(&telemetry))?)
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %config.path().display(), "started");
+    supervisor::started();
     // Elsewhere: whoever writes may have to wait for standard output.
     let readiness = background.spawn(announce_readiness(server.current().clone()));
     let (log_control, server_there) = (log.control().clone(), Arc::downgrade(&server));
@@ -86,6 +88,7 @@ async fn serve(
     // What ends does not change any more.
     reloading.abort();
     log.ending();
+    supervisor::stopping();
     tracing::info!(signal, "stopping");
     let drained = tokio::select! {
         drained = server.stop() => drained,
@@ -102,6 +105,7 @@ async fn serve(
 async fn announce_readiness(current: Current) {
     current.ready().await;
     tracing::info!("ready");
+    supervisor::ready();
 }
 
 /// SIGTERM, as orchestrators send it, and SIGINT, as people do.

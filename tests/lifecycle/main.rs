@@ -27,6 +27,7 @@ mod secrets;
 mod servers;
 mod stage;
 mod start_stop;
+mod supervisor;
 #[path = "../conformance/support/mod.rs"]
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod support;

@@ -122,8 +122,13 @@ impl Stage {
 
     /// A gateway that listens.
     pub async fn gateway_before_it_is_ready(&self, change: impl FnOnce(&mut Configuration)) -> Gateway {
+        self.gateway_in(&[], change).await
+    }
+
+    /// A gateway that listens, and lives in this environment.
+    pub async fn gateway_in(&self, environment: &[(&str, &str)], change: impl FnOnce(&mut Configuration)) -> Gateway {
         let file = self.configured(change);
-        let program = Program::start(self.folder.path(), &["serve", "--config", file], &[]);
+        let program = Program::start(self.folder.path(), &["serve", "--config", file], environment);
         let address = |line: Value| line["address"].as_str().unwrap().parse().unwrap();
         let admin = address(program.says("admin listening").await);
         let address = address(program.says("listening").await);
