@@ -1,6 +1,5 @@
 //! One connection, from the accepted socket to its end.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -8,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode};
+use http::{Request, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1::UpgradeableConnection;
@@ -17,6 +16,7 @@ use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -107,8 +107,8 @@ pub(super) async fn serve<H: Handler>(door: Arc<Door<H>>, mut socket: TcpStream,
     let trust = door.tls.as_ref().map(CurrentTls::trust);
     let Some((transport, tls, http2)) = Box::pin(establish(&door, socket, address, &place)).await else { return };
     let activity = Activity::new(door.gate.limits());
-    let trust = trust.filter(|_| tls.as_ref().is_some_and(|facts| facts.certificate.is_some()));
-    let mut watch = Watch::new(Arc::clone(&activity), door.gate.phases().while_trusted(trust));
+    let trust = trust.map(|trust| trust.of(tls.as_ref().is_some_and(|facts| facts.certificate.is_some())));
+    let mut watch = Watch::new(Arc::clone(&activity), door.gate.phases().while_trusted(trust.clone()));
     let mut stream = Stream::new(transport, Arc::clone(&activity), door.gate.phases(), place);
     let http2 = match http2 {
         Some(http2) => http2,
@@ -121,12 +121,12 @@ pub(super) async fn serve<H: Handler>(door: Arc<Door<H>>, mut socket: TcpStream,
             }
         },
     };
-    let peer = Arc::new(Peer { address, tls });
+    let client = Client { peer: Arc::new(Peer { address, tls }), trust };
     if http2 {
         activity.speaks_http2();
-        Box::pin(speak_http2(&door, stream, peer, &mut watch, &activity)).await;
+        Box::pin(speak_http2(&door, stream, client, &mut watch, &activity)).await;
     } else {
-        speak_http1(&door, stream, &peer, &mut watch, &activity).await;
+        speak_http1(&door, stream, &client, &mut watch, &activity).await;
     }
 }
 
@@ -177,11 +177,11 @@ async fn establish<H: Handler>(
 async fn speak_http2<H: Handler>(
     door: &Arc<Door<H>>,
     stream: Stream,
-    peer: Arc<Peer>,
+    client: Client,
     watch: &mut Watch,
     activity: &Arc<Activity>,
 ) {
-    let service = service(Arc::clone(door), peer, Arc::clone(activity));
+    let service = service(Arc::clone(door), client, Arc::clone(activity));
     let mut connection = pin!(door.http2.serve_connection(TokioIo::new(stream), service));
     // Whoever was watched over has been told all there is.
     let _ = converse(connection.as_mut(), http2::Connection::graceful_shutdown, watch, activity).await;
@@ -192,7 +192,7 @@ async fn speak_http2<H: Handler>(
 async fn speak_http1<H: Handler>(
     door: &Arc<Door<H>>,
     mut stream: Stream,
-    peer: &Arc<Peer>,
+    client: &Client,
     watch: &mut Watch,
     activity: &Arc<Activity>,
 ) {
@@ -212,7 +212,7 @@ async fn speak_http1<H: Handler>(
             }
             Turn::Done(Err(_)) | Turn::Gate(Phase::Aborted) | Turn::Overdue(Overdue::Head | Overdue::Blocked) => return,
         }
-        match Box::pin(requests(door, stream, peer, watch, activity)).await {
+        match Box::pin(requests(door, stream, client, watch, activity)).await {
             Some(rested) => stream = rested,
             None => return,
         }
@@ -223,17 +223,19 @@ async fn speak_http1<H: Handler>(
 async fn requests<H: Handler>(
     door: &Arc<Door<H>>,
     stream: Stream,
-    peer: &Arc<Peer>,
+    client: &Client,
     watch: &mut Watch,
     activity: &Arc<Activity>,
 ) -> Option<Stream> {
     let events = Arc::clone(stream.events());
-    let service = service(Arc::clone(door), Arc::clone(peer), Arc::clone(activity));
+    let service = service(Arc::clone(door), client.clone(), Arc::clone(activity));
     let mut connection = door.http1.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let ended = converse(Pin::new(&mut connection), UpgradeableConnection::graceful_shutdown, watch, activity).await?;
     match &ended {
-        Ended::Itself(Err(error)) if error.is_parse_too_large() => events.refused(peer.address, Reason::HeaderTooLarge),
-        Ended::Itself(Err(error)) if error.is_parse() => events.malformed(peer.address),
+        Ended::Itself(Err(error)) if error.is_parse_too_large() => {
+            events.refused(client.peer.address, Reason::HeaderTooLarge);
+        }
+        Ended::Itself(Err(error)) if error.is_parse() => events.malformed(client.peer.address),
         Ended::Itself(Ok(())) | Ended::Quiet => {}
         Ended::Itself(Err(_)) => return None,
     }
@@ -285,20 +287,40 @@ async fn handshake(
 
 fn service<H: Handler>(
     door: Arc<Door<H>>,
-    peer: Arc<Peer>,
+    client: Client,
     activity: Arc<Activity>,
-) -> impl HttpService<Incoming, ResBody = Answer<H::Body>, Error = Infallible, Future: Send> + Unpin {
+) -> impl HttpService<Incoming, ResBody = Answer<H::Body>, Error = h2::Error, Future: Send> + Unpin {
     service_fn(move |request: Request<Incoming>| {
         let has_body = !request.body().is_end_stream();
-        let (door, peer, under_way) = (Arc::clone(&door), Arc::clone(&peer), activity.begin(has_body));
+        let (door, peer, under_way) = (Arc::clone(&door), Arc::clone(&client.peer), activity.begin(has_body));
+        let is_shut_out = client.is_shut_out();
         async move {
+            if is_shut_out {
+                // HTTP/2 clients send it again on another connection (RFC 9113 §8.7); with HTTP/1.1 this one ends.
+                return Err(h2::Reason::REFUSED_STREAM.into());
+            }
             let response = door.handler.handle(request, peer).await;
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 under_way.upgrades();
             }
-            Ok::<Response<_>, Infallible>(response.map(|body| Answer { body, _under_way: under_way }))
+            Ok(response.map(|body| Answer { body, _under_way: under_way }))
         }
     })
+}
+
+/// Who is at the other end.
+#[derive(Clone)]
+struct Client {
+    peer: Arc<Peer>,
+    trust: Option<watch::Receiver<()>>,
+}
+
+impl Client {
+    /// Whether it might not pass the handshake any more. It was asked to leave then, and does not have to obey: HTTP/2
+    /// leaves it to clients when the last stream begins.
+    fn is_shut_out(&self) -> bool {
+        self.trust.as_ref().is_some_and(|trust| trust.has_changed().unwrap_or(false))
+    }
 }
 
 /// How a conversation ended that was not cut.

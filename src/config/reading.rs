@@ -31,8 +31,13 @@ impl<'e> Reading<'e> {
     /// The file of that name, which is about to be read. A path as written is relative to the configuration's directory.
     pub fn path(&self, written: &str) -> PathBuf {
         let path = self.path_for_others(written);
-        self.files.borrow_mut().note(&path);
+        self.note(&path);
         path
+    }
+
+    /// The configuration is to be read again when what is in this file changes.
+    pub fn note(&self, path: &Path) {
+        self.files.borrow_mut().note(path);
     }
 
     /// The same for a file that somebody else looks at again and again.

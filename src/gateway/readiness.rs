@@ -16,8 +16,8 @@ pub enum Readiness {
 
 impl Gateway {
     /// Whether requests should be sent here: every issuer's keys were loaded once, the replay log's restart fence
-    /// lies in the past, its store is vouched for, and nobody announced the end. The keys of an issuer that was added to a
-    /// gateway which was ready are told in words: its other clients need not go elsewhere.
+    /// lies in the past, its store is vouched for, and nobody announced the end. A gateway that was ready once stays so without the
+    /// keys of an issuer that is new, or read from elsewhere, as long as it has those of another, and tells in words.
     pub fn readiness(&self) -> Readiness {
         let mut missing = Vec::new();
         if self.lasting.is_draining() {
@@ -39,8 +39,10 @@ impl Gateway {
             }
             Some(_) | None => {}
         }
-        for status in self.issuers.status() {
-            if status.keys == 0 && !self.lasting.was_ready() {
+        let issuers = self.issuers.status();
+        let nobody_is_known = !issuers.is_empty() && issuers.iter().all(|status| status.keys == 0);
+        for status in issuers {
+            if status.keys == 0 && (nobody_is_known || !self.lasting.was_ready()) {
                 missing.push(format!("issuer {status}"));
             } else if status.keys == 0 || status.last_error.is_some() {
                 notes.push(format!("degraded: issuer {status}"));
@@ -58,7 +60,9 @@ impl Gateway {
     /// What metrics read off at a scrape; the listeners' certificates are known elsewhere.
     pub fn snapshot(&self) -> Snapshot {
         let (token_hits, token_misses) = self.tokens.hits_and_misses();
-        let ages = self.issuers.status().into_iter();
+        let issuers = self.issuers.status();
+        let keys = issuers.iter().map(|status| (status.issuer.clone(), status.keys)).collect();
+        let ages = issuers.into_iter();
         Snapshot {
             replay_entries: self.lasting.replay.entries(),
             replay_store: self.lasting.replay.store().map(|store| StoreReading {
@@ -71,6 +75,7 @@ impl Gateway {
             token_misses,
             introspection: self.tokens.introspectors().status().into_iter().map(reading).collect(),
             upstreams: self.forwarder.status().map(|it| (it.upstream, it.endpoint, it.used)).collect(),
+            jwks_keys: keys,
             jwks_ages: ages.filter_map(|status| Some((status.issuer, status.age?.as_secs_f64()))).collect(),
             certificate_expiries: Vec::new(),
         }

@@ -39,6 +39,8 @@ pub(super) struct Endpoint {
     issuer: String,
     client_id: String,
     proof: Proof,
+    /// As configured; `None`: the system's.
+    roots: Option<Arc<RootCertStore>>,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
@@ -55,8 +57,8 @@ enum Proof {
 impl Endpoint {
     pub(super) fn new(settings: IntrospectionSettings) -> Result<Self, rustls::Error> {
         let is_https = settings.endpoint.scheme_str() == Some("https");
-        let roots = match settings.roots {
-            Some(roots) => roots,
+        let roots = match &settings.roots {
+            Some(roots) => Arc::clone(roots),
             None if is_https => Arc::new(fetch::system_roots()),
             None => Arc::new(RootCertStore::empty()),
         };
@@ -81,13 +83,22 @@ impl Endpoint {
             issuer: settings.issuer,
             client_id: settings.client_id,
             proof,
+            roots: settings.roots,
             client,
         })
     }
 
-    /// Whether both ask the same place as the same client, and want the same kind of answer.
+    /// Whether both ask the same place as the same client, recognize it by the same authorities, and want the same kind of
+    /// answer.
     pub(super) fn is_asked_like(&self, other: &Self) -> bool {
-        self.uri == other.uri && self.form == other.form && self.client_id == other.client_id
+        self.uri == other.uri
+            && self.form == other.form
+            && self.client_id == other.client_id
+            && self.trusts(other.roots.as_ref())
+    }
+
+    fn trusts(&self, roots: Option<&Arc<RootCertStore>>) -> bool {
+        self.roots.as_ref().map(|roots| &roots.roots) == roots.map(|roots| &roots.roots)
     }
 
     /// Whether these settings say what it was told, secrets aside.
@@ -96,6 +107,7 @@ impl Endpoint {
             && self.form == settings.form
             && self.client_id == settings.client_id
             && self.timeout == settings.timeout
+            && self.trusts(settings.roots.as_ref())
     }
 
     pub(super) fn place(&self) -> Place {

@@ -120,8 +120,12 @@ impl Introspector {
 
     /// Follows another one, about the same issuer.
     pub(super) fn succeeding(mut self, earlier: &Self) -> Self {
+        let issuer = |of: &'_ Self| of.issuers.get(&of.issuer).map(std::ptr::from_ref);
         let rules = |of: &Self| of.issuers.get(&of.issuer).map(|issuer| issuer.rules().clone());
-        if self.endpoint.is_asked_like(&earlier.endpoint)
+        // Whose keys would be had otherwise vouches no more for what it signed.
+        let same_keys = self.endpoint.form() != AnswerForm::Jwt || issuer(&self) == issuer(earlier);
+        if same_keys
+            && self.endpoint.is_asked_like(&earlier.endpoint)
             && self.memory.keeps() == earlier.memory.keeps()
             && rules(&self) == rules(earlier)
         {

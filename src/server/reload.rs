@@ -83,26 +83,21 @@ impl Server {
         let prepared = in_force.tls.iter().zip(&settings.listeners).map(|(tls, next)| tls.prepare(next));
         let prepared: Vec<Option<NextTls>> = prepared.collect::<Result<_, _>>()?;
         let next = gateway.followed_by(&mut settings, log)?;
-        // From here on nothing fails.
+        // From here on nothing fails. New rules first: what listeners accept was accepted under the old ones, too.
+        in_force.tend(&next);
+        self.current.replace(next);
         let mut served = Vec::new();
         for ((tls, prepared), listener) in in_force.tls.iter_mut().zip(prepared).zip(&mut settings.listeners) {
             if let (Some((current, settings)), Some(prepared), Some(next)) = (&mut tls.0, prepared, listener.tls.take())
             {
                 current.replace(prepared);
-                if settings.client_certificates != next.client_certificates {
-                    current.expire_clients();
-                }
+                current.expire_clients(&settings.client_certificates, &next.client_certificates);
                 *settings = next;
                 served.push(format!("{} changed", listener.address));
             }
         }
         changes.add("tls", served);
-        let gone = gateway.issuers().iter().map(|issuer| issuer.rules().issuer.as_str());
-        let gone = gone.filter(|name| next.issuers().get(name).is_none());
-        gone.for_each(|name| gateway.metrics().forget_issuer(name));
-        in_force.tend(&next);
-        self.current.replace(next);
-        gateway.metrics().forget_endpoints();
+        gateway.metrics().forget_states();
         Ok(changes)
     }
 

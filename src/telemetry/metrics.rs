@@ -40,6 +40,8 @@ pub struct Snapshot {
     pub introspection: Vec<IntrospectionReading>,
     /// Upstream, endpoint and whether it gets requests.
     pub upstreams: Vec<(String, String, bool)>,
+    /// Issuer and how many of its keys can be used.
+    pub jwks_keys: Vec<(String, usize)>,
     /// Issuer and age of its keys in seconds.
     pub jwks_ages: Vec<(String, f64)>,
     /// Listener and seconds until its first certificate expires.
@@ -90,6 +92,7 @@ pub struct Metrics {
     introspection: Introspection,
     upstream_healthy: GaugeVec,
     jwks_refreshes: IntCounterVec,
+    jwks_keys: GaugeVec,
     jwks_age: GaugeVec,
     certificate_expiry: GaugeVec,
     handshakes: IntCounterVec,
@@ -187,6 +190,7 @@ impl Metrics {
                 "Attempts to load an issuer's keys.",
                 &["issuer", "result"],
             )?,
+            jwks_keys: gauges(r, "jwks_keys", "An issuer's keys that can be used.", &["issuer"])?,
             jwks_age: gauges(r, "jwks_age_seconds", "Since an issuer's keys were last loaded.", &["issuer"])?,
             certificate_expiry: gauges(
                 r,
@@ -306,14 +310,11 @@ impl Metrics {
         self.reloads.count(in_force);
     }
 
-    /// An issuer is not configured any more: the age of its keys is nobody's concern. What was counted of it stays.
-    pub fn forget_issuer(&self, issuer: &str) {
-        // Not there if no scrape ever asked.
-        let _ = self.jwks_age.remove_label_values(&[issuer]);
-    }
-
-    /// How endpoints do is known anew at the next scrape: those that are gone are not told any more.
-    pub fn forget_endpoints(&self) {
+    /// How issuers and endpoints do is known anew at the next scrape: those that are gone are not told any more. What was
+    /// counted of them stays.
+    pub fn forget_states(&self) {
+        self.jwks_age.reset();
+        self.jwks_keys.reset();
         self.upstream_healthy.reset();
     }
 
@@ -338,6 +339,11 @@ impl Metrics {
         for (upstream, endpoint, healthy) in &snapshot.upstreams {
             let value = if *healthy { 1.0 } else { 0.0 };
             self.upstream_healthy.with_label_values(&[upstream.as_str(), endpoint.as_str()]).set(value);
+        }
+        for (issuer, keys) in &snapshot.jwks_keys {
+            // Exact up to 2^53.
+            #[allow(clippy::cast_precision_loss, reason = "nobody has that many")]
+            self.jwks_keys.with_label_values(&[issuer.as_str()]).set(*keys as f64);
         }
         for (issuer, age) in &snapshot.jwks_ages {
             self.jwks_age.with_label_values(&[issuer.as_str()]).set(*age);

@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 use crate::issuer::Mood;
 use crate::stage::{Configuration, Gateway, Stage, message};
 use crate::support::wire::{Answer, Stream, client_tls, read_answer, read_one};
-use crate::support::{HOST, ISSUER};
+use crate::support::{HOST, ISSUER, jwks_of};
 use crate::{eventually, in_time};
 
 pub const RELOADED: &str = "configuration reloaded";
@@ -322,6 +322,39 @@ async fn keys_are_kept_and_an_issuer_that_is_new_costs_the_others_nothing() {
     let scrape = gateway.scrape().await;
     let refreshes = |issuer| scrape.sum("keybound_jwks_refreshes_total", &[("issuer", issuer)]);
     assert!(refreshes(ISSUER) == 1.0 && refreshes(added) >= 2.0);
+}
+
+#[tokio::test]
+async fn whose_only_issuer_is_asked_elsewhere_in_vain_is_not_ready_and_says_so() {
+    let stage = Stage::set().await;
+    let gateway = stage.gateway().await;
+    let age = "keybound_jwks_age_seconds{";
+    assert!(gateway.admin("/metrics").await.text().contains(age));
+    let keys = async || gateway.scrape().await.sum("keybound_jwks_keys", &[("issuer", ISSUER)]);
+    assert_eq!(keys().await, 1.0);
+    stage.issuer.becomes(Mood::Fails(StatusCode::NOT_FOUND));
+    reload(&stage, &gateway, 1, |configuration| configuration.keys = configuration.keys.replace("/jwks", "/mistyped"))
+        .await;
+    let (status, words) = gateway.readiness().await;
+    let metrics = gateway.admin("/metrics").await;
+    assert_eq!((status, keys().await, metrics.text().contains(age)), (503, 0.0, false), "{words}");
+    stage.issuer.publishes(&[("k1", &stage.issuer_key)]);
+    reload(&stage, &gateway, 2, |_| {}).await;
+    eventually("its keys come", async || (gateway.readiness().await.0 == 200).then_some(())).await;
+    assert_eq!((gateway.status(&stage.call("/api/item")).await, keys().await), (200, 1.0));
+}
+
+#[tokio::test]
+async fn a_key_set_that_kept_a_configuration_out_is_looked_at_again() {
+    let stage = Stage::set().await;
+    let gateway = stage.gateway().await;
+    write(&stage.file("keys.json"), "{");
+    stage.changes(|configuration| configuration.keys = "{ jwks_file: keys.json }".to_owned());
+    gateway.said(REFUSED, 1).await;
+    write(&stage.file("keys.json"), &jwks_of(&[("k1", &stage.issuer_key)]).to_string());
+    let line = gateway.said(RELOADED, 1).await;
+    assert_eq!(line["cause"], "a file changed");
+    assert_eq!(gateway.status(&stage.call("/api/item")).await, 200);
 }
 
 #[tokio::test]

@@ -249,6 +249,10 @@ async fn clients_of_an_authority_that_is_trusted_no_more_do_not_connect() {
     idle.write_all(&call("/api/item")).await.unwrap();
     assert_eq!(in_time("an answer", read_one(&mut *idle, false)).await.unwrap().status, 200);
     held.write_all(&call("/api/hold")).await.unwrap();
+    // Half of a head was sent before, the rest comes after.
+    let mut half = open(0).await;
+    let bytes = call("/api/late");
+    half.write_all(&bytes[..bytes.len() - 2]).await.unwrap();
     let mut stranger = gateway.connect().await;
     stage.api.sees(3).await;
     write(&stage.file("ca.pem"), &second.pem());
@@ -260,6 +264,8 @@ async fn clients_of_an_authority_that_is_trusted_no_more_do_not_connect() {
     let answer = in_time("an answer", read_one(&mut *held, false)).await.unwrap();
     assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
     assert!(in_time("the end of a connection", held.read_u8()).await.is_err());
+    half.write_all(&bytes[bytes.len() - 2..]).await.unwrap();
+    assert!(in_time("the end of a connection", half.read_u8()).await.is_err());
     // Who showed no certificate has nothing to do with it.
     stranger.write_all(&stage.call("/api/item").to_bytes()).await.unwrap();
     assert_eq!(in_time("an answer", read_one(&mut *stranger, false)).await.unwrap().status, 200);
@@ -274,6 +280,15 @@ async fn clients_of_an_authority_that_is_trusted_no_more_do_not_connect() {
     open.write_all(&stage.call_bound_to("/api/item", &clients[1]).to_bytes()).await.unwrap();
     let answer = in_time("an answer", read_one(&mut *open, false)).await.unwrap();
     assert_eq!((answer.status, answer.header("connection")), (200, None));
+
+    // Where a certificate is required from now on, nobody stays without one.
+    let mode = |configuration: &mut Configuration| {
+        trust(configuration);
+        configuration.tls = configuration.tls.replace("mode: request", "mode: require");
+    };
+    reload(&stage, &gateway, 3, mode).await;
+    assert!(in_time("the end of a connection", stranger.read_u8()).await.is_err());
+    assert!(connects(1).await);
 }
 
 #[tokio::test]

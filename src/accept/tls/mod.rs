@@ -22,7 +22,7 @@ use rustls::{HandshakeKind, ServerConfig, ServerConnection, SupportedProtocolVer
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
-use super::settings::TlsSettings;
+use super::settings::{ClientCertificates, TlsSettings};
 use crate::request::{ClientCertificate, TlsFacts};
 use resolver::CertificatesByName;
 
@@ -56,13 +56,30 @@ pub enum TlsError {
 #[derive(Debug, Clone)]
 pub struct CurrentTls {
     tls: Arc<ArcSwap<Tls>>,
-    /// Told when other clients are trusted.
-    trust: watch::Sender<()>,
+    /// Told when other client certificates pass.
+    shown: watch::Sender<()>,
+    /// Told when nobody passes any more without one.
+    none: watch::Sender<()>,
+}
+
+/// What a connection has to know of changes from the beginning of its handshake on.
+#[derive(Debug)]
+pub(super) struct Trust {
+    shown: watch::Receiver<()>,
+    none: watch::Receiver<()>,
+}
+
+impl Trust {
+    /// Changes when who showed a certificate, or none, might not pass the handshake any more.
+    pub(super) fn of(self, has_certificate: bool) -> watch::Receiver<()> {
+        if has_certificate { self.shown } else { self.none }
+    }
 }
 
 impl CurrentTls {
     pub(super) fn new(settings: &TlsSettings) -> Result<Self, TlsError> {
-        Ok(Self { tls: Arc::new(ArcSwap::from_pointee(Tls::new(settings)?)), trust: watch::Sender::new(()) })
+        let tls = Arc::new(ArcSwap::from_pointee(Tls::new(settings)?));
+        Ok(Self { tls, shown: watch::Sender::new(()), none: watch::Sender::new(()) })
     }
 
     /// Puts other settings in force. Connections that are open keep theirs.
@@ -71,14 +88,20 @@ impl CurrentTls {
     }
 
     /// Other client certificates pass than before: connections on which one was shown end when their requests are through,
-    /// and their clients may come again. To be called after [`replace`](Self::replace).
-    pub fn expire_clients(&self) {
-        self.trust.send_replace(());
+    /// and their clients may come again. So do those on which none was, where one is required now and was not. To be called
+    /// after [`replace`](Self::replace).
+    pub fn expire_clients(&self, before: &ClientCertificates, now: &ClientCertificates) {
+        let require = |it: &ClientCertificates| matches!(it, ClientCertificates::Require(_));
+        if before != now {
+            self.shown.send_replace(());
+        }
+        if require(now) && !require(before) {
+            self.none.send_replace(());
+        }
     }
 
-    /// Changes when a certificate that passes from now on might not pass any more.
-    pub(super) fn trust(&self) -> watch::Receiver<()> {
-        self.trust.subscribe()
+    pub(super) fn trust(&self) -> Trust {
+        Trust { shown: self.shown.subscribe(), none: self.none.subscribe() }
     }
 
     pub(super) fn get(&self) -> Arc<Tls> {

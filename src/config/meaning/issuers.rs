@@ -125,13 +125,18 @@ fn source(written: &Keys, rules: &IssuerRules, reading: &mut Reading<'_>) -> Opt
 fn jwks_file(field: &Field<String>, written: &str, rules: &IssuerRules, reading: &mut Reading<'_>) -> KeySource {
     let path = reading.path_for_others(written);
     match keys::read_jwks_file(&path, rules) {
-        Err(problem) => report_file(field, &path, &problem, reading),
+        Err(problem) => {
+            // Nobody looks at it again while this configuration is not in force.
+            reading.note(&path);
+            report_file(field, &path, &problem, reading);
+        }
         Ok((keyset, skipped)) => {
             for entry in &skipped {
                 let message = format!("{}: not used: {entry}", path.display());
                 reading.warning(field.place, &field.path, message, "holds a key that cannot be used");
             }
             if keyset.is_empty() {
+                reading.note(&path);
                 report_file(field, &path, "no key in it can be used", reading);
             }
         }
