@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use crate::in_time;
 use crate::reload::{RELOADED, reload, write};
 use crate::stage::{Configuration, Gateway, Stage};
+use crate::support::frames::{self, Outcome};
 use crate::support::mint::jti;
 use crate::support::upstream::Upstream;
 use crate::support::wire::{Http, Message, read_answer, read_one};
@@ -254,7 +255,10 @@ async fn clients_of_an_authority_that_is_trusted_no_more_do_not_connect() {
     let bytes = call("/api/late");
     half.write_all(&bytes[..bytes.len() - 2]).await.unwrap();
     let mut stranger = gateway.connect().await;
-    stage.api.sees(3).await;
+    let ask = || frames::fields(&stage.call_bound_to("/api/item", &clients[0]));
+    let mut stubborn = frames::Client::connect(&gateway.dialer_of(&clients[0])).await.unwrap();
+    assert_eq!(stubborn.ask(&ask()).await.unwrap(), Outcome::Answered);
+    stage.api.sees(4).await;
     write(&stage.file("ca.pem"), &second.pem());
     gateway.said(RELOADED, 1).await;
     assert_eq!((connects(0).await, connects(1).await), (false, true));
@@ -266,10 +270,12 @@ async fn clients_of_an_authority_that_is_trusted_no_more_do_not_connect() {
     assert!(in_time("the end of a connection", held.read_u8()).await.is_err());
     half.write_all(&bytes[bytes.len() - 2..]).await.unwrap();
     assert!(in_time("the end of a connection", half.read_u8()).await.is_err());
+    // It does not obey the GOAWAY, and keeps back what the last one waits for.
+    assert_eq!(stubborn.ask(&ask()).await.unwrap(), Outcome::Reset);
     // Who showed no certificate has nothing to do with it.
     stranger.write_all(&stage.call("/api/item").to_bytes()).await.unwrap();
     assert_eq!(in_time("an answer", read_one(&mut *stranger, false)).await.unwrap().status, 200);
-    assert_eq!(stage.api.count(), 5);
+    assert_eq!(stage.api.count(), 6);
 
     // Another server certificate ends nothing.
     let mut open = open(1).await;

@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::wire::{Dialer, Http, Message, PATIENCE};
+use super::wire::{Dialer, Http, Message, PATIENCE, Stream};
 
 /// What became of the one request of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +53,27 @@ pub fn shown(fields: &Fields) -> String {
 
 /// Sends one request without a body over a connection of its own.
 pub async fn send(dialer: &Dialer, fields: &Fields) -> io::Result<Outcome> {
-    let exchange = async {
+    let mut client = Client::connect(dialer).await?;
+    client.ask(fields).await
+}
+
+/// A connection that obeys nobody: it answers no frame, and goes on after a GOAWAY.
+pub struct Client {
+    stream: Box<dyn Stream>,
+    next: u32,
+}
+
+impl Client {
+    pub async fn connect(dialer: &Dialer) -> io::Result<Self> {
         let mut stream = dialer.connect(Http::Two).await?;
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        push_frame(SETTINGS, 0, 0, &[], &mut bytes);
+        stream.write_all(&bytes).await?;
+        Ok(Self { stream, next: 1 })
+    }
+
+    /// Sends one request without a body.
+    pub async fn ask(&mut self, fields: &Fields) -> io::Result<Outcome> {
         let mut block = Vec::new();
         for (name, value) in fields {
             // A literal without indexing, with a new name (RFC 7541 §6.2.2).
@@ -62,29 +81,38 @@ pub async fn send(dialer: &Dialer, fields: &Fields) -> io::Result<Outcome> {
             push_text(name.as_bytes(), &mut block);
             push_text(value, &mut block);
         }
-        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-        push_frame(SETTINGS, 0, 0, &[], &mut bytes);
-        push_frame(HEADERS, END_STREAM | END_HEADERS, 1, &block, &mut bytes);
-        stream.write_all(&bytes).await?;
+        let asked = self.next;
+        self.next += 2;
+        let mut bytes = Vec::new();
+        push_frame(HEADERS, END_STREAM | END_HEADERS, asked, &block, &mut bytes);
+        self.stream.write_all(&bytes).await?;
+        tokio::time::timeout(PATIENCE, self.outcome(asked)).await.expect("an outcome in time")
+    }
+
+    async fn outcome(&mut self, asked: u32) -> io::Result<Outcome> {
         loop {
             let mut head = [0; 9];
-            if stream.read_exact(&mut head).await.is_err() {
+            if self.stream.read_exact(&mut head).await.is_err() {
                 return Ok(Outcome::Gone);
             }
             let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
             let mut payload = vec![0; length];
-            if stream.read_exact(&mut payload).await.is_err() {
+            if self.stream.read_exact(&mut payload).await.is_err() {
                 return Ok(Outcome::Gone);
             }
             match (head[3], u32::from_be_bytes([head[5], head[6], head[7], head[8]])) {
-                (HEADERS, 1) => return Ok(Outcome::Answered),
-                (RST_STREAM, 1) => return Ok(Outcome::Reset),
-                (GOAWAY, _) => return Ok(Outcome::Gone),
+                (HEADERS, stream) if stream == asked => return Ok(Outcome::Answered),
+                (RST_STREAM, stream) if stream == asked => return Ok(Outcome::Reset),
+                (GOAWAY, _) => {
+                    let last = u32::from_be_bytes([payload[0], payload[1], payload[2], payload[3]]);
+                    if last < asked {
+                        return Ok(Outcome::Gone);
+                    }
+                }
                 _ => {}
             }
         }
-    };
-    tokio::time::timeout(PATIENCE, exchange).await.expect("an outcome in time")
+    }
 }
 
 const HEADERS: u8 = 1;
