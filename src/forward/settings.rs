@@ -9,6 +9,8 @@ use rustls::RootCertStore;
 use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
 
+use crate::keys::fetch::same_roots;
+
 /// One API behind the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamSettings {
@@ -75,9 +77,10 @@ pub struct UpstreamTls {
 /// The same authorities are the same, wherever they are kept, and the same chain has the same key.
 impl PartialEq for UpstreamTls {
     fn eq(&self, other: &Self) -> bool {
-        let authorities = |of: &Self| of.roots.as_ref().map(|roots| roots.roots.clone());
-        let chain = |of: &Self| of.certificate.as_ref().map(|own| own.cert.clone());
-        authorities(self) == authorities(other) && chain(self) == chain(other) && self.server_name == other.server_name
+        let chains = [self, other].map(|of| of.certificate.as_ref().map(|own| &own.cert));
+        same_roots(self.roots.as_ref(), other.roots.as_ref())
+            && chains[0] == chains[1]
+            && self.server_name == other.server_name
     }
 }
 

@@ -94,11 +94,7 @@ impl Endpoint {
         self.uri == other.uri
             && self.form == other.form
             && self.client_id == other.client_id
-            && self.trusts(other.roots.as_ref())
-    }
-
-    fn trusts(&self, roots: Option<&Arc<RootCertStore>>) -> bool {
-        self.roots.as_ref().map(|roots| &roots.roots) == roots.map(|roots| &roots.roots)
+            && fetch::same_roots(self.roots.as_ref(), other.roots.as_ref())
     }
 
     /// Whether these settings say what it was told, secrets aside.
@@ -107,7 +103,7 @@ impl Endpoint {
             && self.form == settings.form
             && self.client_id == settings.client_id
             && self.timeout == settings.timeout
-            && self.trusts(settings.roots.as_ref())
+            && fetch::same_roots(self.roots.as_ref(), settings.roots.as_ref())
     }
 
     pub(super) fn place(&self) -> Place {
@@ -220,5 +216,21 @@ mod tests {
         );
         let decoded = STANDARD.decode(&basic("a:b", "c d%+é".as_bytes())["Basic ".len()..]).unwrap();
         assert_eq!(decoded, b"a%3Ab:c+d%25%2B%C3%A9");
+    }
+
+    #[tokio::test]
+    async fn what_others_vouch_for_is_another_endpoint() {
+        let authority = rcgen::generate_simple_self_signed(["as.example".to_owned()]).unwrap();
+        let (none, mut one) = (RootCertStore::empty(), RootCertStore::empty());
+        one.add(authority.cert.der().clone()).unwrap();
+        let settings = |roots: &RootCertStore| {
+            let secret = ClientAuthentication::Secret(b"hush".to_vec().into());
+            let uri = Uri::from_static("https://as.example/introspect");
+            let roots = Some(Arc::new(roots.clone()));
+            IntrospectionSettings { roots, ..IntrospectionSettings::new("https://as.example", uri, "api", secret) }
+        };
+        let endpoint = |roots: &RootCertStore| Endpoint::new(settings(roots)).unwrap();
+        assert!(endpoint(&one).is_asked_like(&endpoint(&one)) && endpoint(&one).is_told(&settings(&one)));
+        assert!(!endpoint(&one).is_asked_like(&endpoint(&none)) && !endpoint(&one).is_told(&settings(&none)));
     }
 }

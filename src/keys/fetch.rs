@@ -57,6 +57,11 @@ pub fn connector(tls: ClientConfig, connect_timeout: Duration) -> HttpsConnector
     HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp)
 }
 
+/// Whether both stand for the same authorities, wherever they are kept; `None`: the system's.
+pub fn same_roots(one: Option<&Arc<RootCertStore>>, other: Option<&Arc<RootCertStore>>) -> bool {
+    one.map(|roots| &roots.roots) == other.map(|roots| &roots.roots)
+}
+
 /// The certificate authorities that this system trusts. Unreadable ones are left out with a warning.
 pub fn system_roots() -> RootCertStore {
     let found = rustls_native_certs::load_native_certs();

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::allowance::Allowance;
-use super::fetch::{HttpClient, Place};
+use super::fetch::{HttpClient, Place, same_roots};
 use super::pace::{Pace, jittered};
 use super::{IssuerSettings, KeyEvents, KeySource, LoadError, RefreshResult, discovery, file};
 use crate::clock::Clock;
@@ -126,11 +126,9 @@ impl Issuer {
 
     /// Whether these settings say what it was told.
     pub fn is_told(&self, settings: &IssuerSettings) -> bool {
-        self.rules == settings.rules && self.source == settings.source && self.trusts(settings.roots.as_ref())
-    }
-
-    fn trusts(&self, roots: Option<&Arc<RootCertStore>>) -> bool {
-        self.roots.as_ref().map(|roots| &roots.roots) == roots.map(|roots| &roots.roots)
+        self.rules == settings.rules
+            && self.source == settings.source
+            && same_roots(self.roots.as_ref(), settings.roots.as_ref())
     }
 
     /// What its tokens must look like.
@@ -203,7 +201,7 @@ impl Issuer {
         let same = self.rules.issuer == earlier.rules.issuer
             && self.rules.algorithms == earlier.rules.algorithms
             && self.source == earlier.source
-            && self.trusts(earlier.roots.as_ref());
+            && same_roots(self.roots.as_ref(), earlier.roots.as_ref());
         let in_use = earlier.lock().in_use;
         if same && in_use.is_some() {
             self.keys.store(earlier.keys.load_full());
