@@ -130,7 +130,7 @@ pub fn read(request: Request<()>, peer: &Arc<Peer>) -> Inbound<()> {
 /// The other end of a TLS connection.
 pub fn peer(certificate: Option<ClientCertificate>) -> Arc<Peer> {
     let tls = TlsFacts { server_name: Some(HOST.to_owned()), certificate, names: Arc::new(OneCertificate) };
-    Arc::new(Peer { address: "192.0.2.7:50000".parse().unwrap(), tls: Some(tls) })
+    Arc::new(Peer::new("192.0.2.7:50000".parse().unwrap(), Some(tls)))
 }
 
 #[derive(Debug)]

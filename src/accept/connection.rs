@@ -121,7 +121,7 @@ pub(super) async fn serve<H: Handler>(door: Arc<Door<H>>, mut socket: TcpStream,
             }
         },
     };
-    let client = Client { peer: Arc::new(Peer { address, tls }), trust };
+    let client = Client { peer: Arc::new(Peer::new(address, tls)), trust };
     if http2 {
         activity.speaks_http2();
         Box::pin(speak_http2(&door, stream, client, &mut watch, &activity)).await;

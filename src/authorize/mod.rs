@@ -75,7 +75,7 @@ impl<B> Presented<B> {
         };
         match inbound.take_credentials() {
             Ok(credentials) => {
-                let hash = TokenHash::of(credentials.token());
+                let hash = TokenHash::shown(&credentials);
                 Ok(Self { inbound, route, policy, credentials, hash })
             }
             Err(refusal) => Err(Refused::boxed(refusal, inbound, Some(route))),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Uri, Version};
 
 use crate::refusal::{Reason, Refusal};
-use crate::request::{ClientCertificate, Credentials, ListenerScheme, PublicUrl, Seen, Target};
+use crate::request::{ClientCertificate, Credentials, LastShown, ListenerScheme, PublicUrl, Seen, Target};
 use crate::routes::{self, Access, Policy, Route};
 use crate::time::UnixTime;
 use crate::verify::examine::{self, Checks, Demanded, Examined, KnownIssuer, Wanted};
@@ -169,7 +169,7 @@ fn credentials(
     target: Option<&Target>,
 ) {
     let mut headers = question.headers.clone();
-    let taken = Credentials::take(&mut headers, question.url.query()).credentials;
+    let taken = Credentials::take(&mut headers, question.url.query(), &LastShown::default()).credentials;
     let taken = checks.ask(CREDENTIALS, taken, |taken| Some(format!("one token, as {}", taken.scheme().as_str())));
     let Some(credentials) = taken else { return };
     let text = credentials.token();

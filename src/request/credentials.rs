@@ -1,6 +1,7 @@
 //! What the caller shows: taken out of the request, so that nothing later forwards it by accident.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -41,10 +42,38 @@ pub enum ProofField {
 /// One access token, the scheme it came under, and the proof that came along.
 #[derive(Clone)]
 pub struct Credentials {
-    scheme: Scheme,
+    shown: Arc<Shown>,
     authorization: HeaderValue,
-    token_at: usize,
     proof: ProofField,
+}
+
+/// An `Authorization` field that was read.
+struct Shown {
+    text: String,
+    scheme: Scheme,
+    token_at: usize,
+    hash: OnceLock<[u8; 32]>,
+}
+
+/// What a connection showed last. Most clients show the same token with each request, and it needs to be read and hashed
+/// once; whatever differs by a byte is read anew.
+#[derive(Default)]
+pub struct LastShown(Mutex<Option<Arc<Shown>>>);
+
+impl LastShown {
+    /// Longer fields are not kept: a connection that rests should not weigh much.
+    const MOST: usize = 4096;
+
+    fn recall(&self, authorization: &HeaderValue) -> Option<Arc<Shown>> {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().filter(|shown| shown.text.as_bytes() == authorization.as_bytes()).map(Arc::clone)
+    }
+
+    fn remember(&self, shown: &Arc<Shown>) {
+        if shown.text.len() <= Self::MOST {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(shown));
+        }
+    }
 }
 
 /// What `Authorization` and the query hold, before it is known whether it is acceptable.
@@ -57,8 +86,9 @@ pub struct Taken {
 
 impl Credentials {
     /// Takes every credential field out of `headers`: `Authorization`, `Proxy-Authorization` and `DPoP`.
-    /// Accepts exactly one way of sending exactly one token (RFC 6750 §2). Does not look into token or proof.
-    pub fn take(headers: &mut HeaderMap, query: Option<&str>) -> Taken {
+    /// Accepts exactly one way of sending exactly one token (RFC 6750 §2). Does not look into token or proof. `last` is
+    /// the connection's.
+    pub fn take(headers: &mut HeaderMap, query: Option<&str>, last: &LastShown) -> Taken {
         let (authorization, several) = take_all(headers, &header::AUTHORIZATION);
         headers.remove(header::PROXY_AUTHORIZATION);
         let proof = match take_all(headers, &DPOP) {
@@ -74,15 +104,56 @@ impl Credentials {
             }
             (None, false) => Err(Refusal::new(Reason::CredentialsMissing)),
             (None, true) => Err(Refusal::new(Reason::TokenInQuery).expected("the token in the Authorization field")),
-            (Some(authorization), false) => Self::parse(authorization, proof),
+            (Some(authorization), false) => Self::read(authorization, proof, last),
             (Some(_), true) => Err(Refusal::new(Reason::CredentialsMultiple).found("a token in the query as well")),
         };
         Taken { scheme, credentials }
     }
 
-    fn parse(authorization: HeaderValue, proof: ProofField) -> Result<Self, Refusal> {
+    fn read(authorization: HeaderValue, proof: ProofField, last: &LastShown) -> Result<Self, Refusal> {
+        let shown = if let Some(shown) = last.recall(&authorization) {
+            shown
+        } else {
+            let shown = Arc::new(Shown::parse(authorization.as_bytes())?);
+            last.remember(&shown);
+            shown
+        };
+        Ok(Self { shown, authorization, proof })
+    }
+
+    /// The scheme that the token came under.
+    pub fn scheme(&self) -> Scheme {
+        self.shown.scheme
+    }
+
+    /// The access token: one token68.
+    pub fn token(&self) -> &str {
+        self.shown.token()
+    }
+
+    /// The token's hash, which `hash` computes for as long as the connection shows no other token.
+    pub fn token_hash(&self, hash: impl FnOnce(&str) -> [u8; 32]) -> [u8; 32] {
+        *self.shown.hash.get_or_init(|| hash(self.shown.token()))
+    }
+
+    /// The field as the client sent it.
+    pub const fn authorization(&self) -> &HeaderValue {
+        &self.authorization
+    }
+
+    /// The proof that came along.
+    pub const fn proof(&self) -> &ProofField {
+        &self.proof
+    }
+}
+
+impl Shown {
+    fn token(&self) -> &str {
+        self.text.get(self.token_at..).unwrap_or_default()
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
         let malformed = |found| Refusal::new(Reason::CredentialsMalformed).expected("one token68").found(found);
-        let bytes = authorization.as_bytes();
         let Some((scheme, rest)) = split(bytes) else {
             return Err(Refusal::new(Reason::CredentialsMissing).found("an authentication scheme that is not accepted"));
         };
@@ -101,34 +172,20 @@ impl Credentials {
             return Err(malformed("other characters"));
         }
         let token_at = bytes.len() - token.len();
-        Ok(Self { scheme, authorization, token_at, proof })
-    }
-
-    /// The scheme that the token came under.
-    pub const fn scheme(&self) -> Scheme {
-        self.scheme
-    }
-
-    /// The access token: one token68.
-    pub fn token(&self) -> &str {
-        // Checked to be token68, hence ASCII, when it was parsed.
-        std::str::from_utf8(&self.authorization.as_bytes()[self.token_at..]).unwrap_or_default()
-    }
-
-    /// The field as the client sent it.
-    pub const fn authorization(&self) -> &HeaderValue {
-        &self.authorization
-    }
-
-    /// The proof that came along.
-    pub const fn proof(&self) -> &ProofField {
-        &self.proof
+        let text = String::from_utf8(bytes.to_vec()).map_err(|_| malformed("other characters"))?;
+        Ok(Self { text, scheme, token_at, hash: OnceLock::new() })
     }
 }
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("scheme", &self.scheme).finish_non_exhaustive()
+        f.debug_struct("Credentials").field("scheme", &self.shown.scheme).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for LastShown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LastShown(…)")
     }
 }
 
@@ -217,11 +274,15 @@ mod tests {
     use super::*;
 
     fn take(lines: &[&[u8]], query: Option<&str>) -> Result<Credentials, Reason> {
+        take_after(&LastShown::default(), lines, query)
+    }
+
+    fn take_after(last: &LastShown, lines: &[&[u8]], query: Option<&str>) -> Result<Credentials, Reason> {
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(header::AUTHORIZATION, HeaderValue::from_bytes(line).unwrap());
         }
-        let taken = Credentials::take(&mut headers, query);
+        let taken = Credentials::take(&mut headers, query, last);
         assert!(headers.is_empty());
         taken.credentials.map_err(|refusal| refusal.reason())
     }
@@ -260,8 +321,33 @@ mod tests {
     }
 
     #[test]
+    fn the_same_field_is_read_once_and_another_one_anew() {
+        let last = LastShown::default();
+        let of = |line: &[u8]| take_after(&last, &[line], None).unwrap();
+        let first = of(b"DPoP one");
+        assert_eq!(first.token_hash(|token| [token.as_bytes()[0]; 32]), [b'o'; 32]);
+        let again = of(b"DPoP one");
+        assert!(Arc::ptr_eq(&first.shown, &again.shown));
+        assert_eq!(again.token_hash(|_| unreachable!("it is known")), [b'o'; 32]);
+        for (line, scheme, token) in [
+            (&b"Bearer one"[..], Scheme::Bearer, "one"),
+            (b"DPoP  one", Scheme::Dpop, "one"),
+            (b"DPoP two", Scheme::Dpop, "two"),
+        ] {
+            let other = of(line);
+            assert_eq!((other.scheme(), other.token()), (scheme, token));
+            assert_eq!(other.token_hash(|_| [7; 32]), [7; 32], "hashed anew");
+            assert!(take_after(&last, &[b"DPoP two,"], None).is_err());
+        }
+        let long = [b"DPoP ".to_vec(), vec![b'a'; LastShown::MOST]].concat();
+        assert!(!Arc::ptr_eq(&of(&long).shown, &of(&long).shown), "it is not kept");
+    }
+
+    #[test]
     fn debug_shows_no_secret() {
         let credentials = take(&[b"DPoP sesame"], None).unwrap();
-        assert!(!format!("{credentials:?}").contains("sesame"));
+        let last = LastShown::default();
+        last.remember(&credentials.shown);
+        assert!(!format!("{credentials:?} {last:?}").contains("sesame"));
     }
 }

@@ -114,7 +114,8 @@ impl<B> Inbound<B> {
     pub fn take_credentials(&mut self) -> Result<Credentials, Refusal> {
         let inbound = &mut *self.0;
         let query = inbound.target.path_and_query().query();
-        let Taken { scheme, credentials } = Credentials::take(inbound.request.headers_mut(), query);
+        let Taken { scheme, credentials } =
+            Credentials::take(inbound.request.headers_mut(), query, &inbound.peer.last_shown);
         inbound.scheme_used = scheme;
         credentials
     }

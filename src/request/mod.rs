@@ -14,7 +14,7 @@ mod peer;
 mod target;
 
 pub use certificate::{CertificateEncoding, CertificateField};
-pub use credentials::{Credentials, ProofField, Scheme};
+pub use credentials::{Credentials, LastShown, ProofField, Scheme};
 pub use front::{ForwardedFields, Front, OriginalRequest, Shown, Told};
 pub use inbound::{Inbound, RequestId};
 pub use peer::{ClientCertificate, Peer, ServedNames, TlsFacts};

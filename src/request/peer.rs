@@ -6,18 +6,26 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::request::ListenerScheme;
+use super::credentials::LastShown;
+use super::target::ListenerScheme;
 
 /// The other end of one connection.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Peer {
     /// Address of the other end; behind the PROXY protocol, the one that it names.
     pub address: SocketAddr,
     /// What the handshake established; `None` on a plain listener.
     pub tls: Option<TlsFacts>,
+    /// What it showed last.
+    pub(super) last_shown: LastShown,
 }
 
 impl Peer {
+    /// The other end of a new connection.
+    pub fn new(address: SocketAddr, tls: Option<TlsFacts>) -> Self {
+        Self { address, tls, last_shown: LastShown::default() }
+    }
+
     /// The scheme of the listener that accepted the connection.
     pub const fn scheme(&self) -> ListenerScheme {
         if self.tls.is_some() { ListenerScheme::Https } else { ListenerScheme::Http }

@@ -19,6 +19,7 @@ use super::rules::IssuerRules;
 use super::signed::{self, SignedJwt};
 use super::token_claims::{Form, TokenClaims};
 use crate::refusal::{Reason, Refusal, shown};
+use crate::request::Credentials;
 use crate::time::UnixTime;
 
 /// Longest accepted access token, in bytes.
@@ -29,9 +30,14 @@ pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 pub struct TokenHash([u8; 32]);
 
 impl TokenHash {
-    /// Hashes a token. Once per request.
+    /// Hashes a token.
     pub fn of(token: &str) -> Self {
         Self(Sha256::digest(token.as_bytes()).into())
+    }
+
+    /// The hash of the token in these credentials. Once per connection that shows no other.
+    pub fn shown(credentials: &Credentials) -> Self {
+        Self(credentials.token_hash(|token| Self::of(token).0))
     }
 
     /// Whether `ath` is the one spelling of this hash.

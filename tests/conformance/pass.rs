@@ -16,7 +16,7 @@ use crate::support::{AUDIENCE, ISSUER, NOW, jwks_of, mint, public_route};
 fn inbound(token: &str) -> Inbound<()> {
     let request =
         Request::get("/api/item").header("host", "rs.example").header("authorization", format!("DPoP {token}"));
-    let peer = Arc::new(Peer { address: "127.0.0.1:1".parse().unwrap(), tls: None });
+    let peer = Arc::new(Peer::new("127.0.0.1:1".parse().unwrap(), None));
     Inbound::read(request.body(()).unwrap(), peer, &Front::default(), RequestId::new(0, 1)).unwrap()
 }
 
