@@ -25,6 +25,7 @@ use super::activity::{Activity, Answer, Overdue};
 use super::gate::{Gate, Phase, Place};
 use super::proxy_protocol::Announced;
 use super::settings::Limits;
+use super::socket::Socket;
 use super::stream::{Stream, Transport};
 use super::tls::{ALPN_HTTP2, CurrentTls};
 use super::watch::{Turn, Watch};
@@ -162,7 +163,7 @@ async fn establish<H: Handler>(
     address: SocketAddr,
     place: &Place,
 ) -> Option<(Transport, Option<TlsFacts>, Option<bool>)> {
-    let Some(tls) = &door.tls else { return Some((Transport::Plain(socket), None, None)) };
+    let Some(tls) = &door.tls else { return Some((Transport::Plain(Socket(socket)), None, None)) };
     let mut phases = door.gate.phases();
     let (stream, facts) = tokio::select! {
         biased;
@@ -262,10 +263,10 @@ async fn handshake(
     address: SocketAddr,
     limits: &Limits,
     events: &dyn Events,
-) -> Option<(TlsStream<TcpStream>, TlsFacts)> {
+) -> Option<(TlsStream<Socket>, TlsFacts)> {
     let tls = tls.get();
     let handshake = async {
-        let stream = TlsAcceptor::from(Arc::clone(&tls.config)).accept(socket).await?;
+        let stream = TlsAcceptor::from(Arc::clone(&tls.config)).accept(Socket(socket)).await?;
         let facts = tls.facts(stream.get_ref().1).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         Ok((stream, facts))
     };

@@ -14,6 +14,7 @@ mod gate;
 mod listener;
 mod proxy_protocol;
 mod settings;
+mod socket;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -8,20 +8,20 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::Events;
 use super::activity::Activity;
 use super::gate::{Phases, Place};
+use super::socket::Socket;
 
 /// The first bytes of the HTTP/2 preface (RFC 9113 §3.4): no method of HTTP/1.1 begins like this.
 const PREFACE: [u8; 3] = *b"PRI";
 
 /// Where bytes come from and go to.
 pub(super) enum Transport {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Socket),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 /// A connection's stream. It goes with the connection into an upgrade, and with it the place among all connections.
