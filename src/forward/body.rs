@@ -97,7 +97,7 @@ impl RequestBody {
         let mut name = None;
         for (next, value) in trailers {
             name = next.or(name);
-            if let Some(name) = name.as_ref().filter(|name| !self.own.forbid_trailer(name.as_str())) {
+            if let Some(name) = name.as_ref().filter(|name| !self.own.forbid_trailer(name)) {
                 clean.append(name.clone(), value);
             }
         }

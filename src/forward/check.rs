@@ -8,6 +8,7 @@ use http::uri::Authority;
 use http::{HeaderValue, Request, StatusCode, Uri};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::dial::Dialer;
@@ -57,7 +58,7 @@ async fn ask(
         };
         return Ok(answer.status());
     }
-    let (mut sender, connection) = http1::handshake(stream).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let mut answer = std::pin::pin!(sender.send_request(request));
     let answer = tokio::select! {
         answer = &mut answer => answer?,

@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use http::Request;
 use http::uri::{Authority, Scheme};
-use hyper_rustls::MaybeHttpsStream;
-use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::Notify;
 use tokio::time::{Instant as Moment, timeout};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
 use super::random;
 use super::streams::adapt;
@@ -38,7 +38,7 @@ const MOST_ADDRESSES: usize = 64;
 const MOST_TRIED: usize = 4;
 
 /// A connection that HTTP can be spoken over.
-pub type Connection = MaybeHttpsStream<TokioIo<TcpStream>>;
+pub type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// TLS towards one endpoint.
 pub struct Tls {
@@ -109,12 +109,12 @@ impl Dialer {
     ///
     /// # Errors
     /// What the last address that was tried said.
-    pub async fn dial(&self) -> io::Result<(Connection, Origin)> {
+    pub async fn dial(&self) -> io::Result<(Transport, Origin)> {
         let end = Moment::now() + self.timeout;
         timeout(self.timeout, self.try_addresses(end)).await.unwrap_or_else(|_| Err(self.too_slow()))
     }
 
-    async fn try_addresses(&self, end: Moment) -> io::Result<(Connection, Origin)> {
+    async fn try_addresses(&self, end: Moment) -> io::Result<(Transport, Origin)> {
         let mut error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         let (edition, addresses) = (self.edition.load(Relaxed), self.addresses().await?);
         let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
@@ -137,21 +137,20 @@ impl Dialer {
         io::Error::new(io::ErrorKind::TimedOut, text)
     }
 
-    async fn connect(&self, address: SocketAddr) -> io::Result<Connection> {
+    async fn connect(&self, address: SocketAddr) -> io::Result<Transport> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let stream = TokioIo::new(stream);
         match &self.tls {
-            None => Ok(MaybeHttpsStream::Http(stream)),
+            None => Ok(Either::Left(stream)),
             Some(Tls { connector, name, protocol }) => {
-                let stream = connector.connect(name.clone(), TokioIo::new(stream)).await?;
+                let stream = connector.connect(name.clone(), stream).await?;
                 if protocol.is_some() && stream.get_ref().1.alpn_protocol() != *protocol {
                     return Err(io::Error::new(
                         io::ErrorKind::InvalidData,
                         "the upstream did not agree on HTTP/2 (ALPN)",
                     ));
                 }
-                Ok(stream.into())
+                Ok(Either::Right(Box::new(stream)))
             }
         }
     }

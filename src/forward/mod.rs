@@ -10,6 +10,7 @@ mod dial;
 mod egress;
 mod endpoints;
 mod health;
+mod http1;
 mod pool;
 mod random;
 mod reserved;
@@ -18,6 +19,7 @@ mod room;
 mod settings;
 mod streams;
 mod upgrade;
+mod uploading;
 mod upstream;
 
 use std::fmt;
@@ -32,7 +34,7 @@ use crate::tending::Tending;
 
 pub use body::RequestBody;
 pub use reserved::OwnFields;
-pub use response::ResponseBody;
+pub use response::{ResponseBody, ResponseError};
 pub use settings::{HealthCheck, UpstreamSettings, UpstreamTls};
 pub use upstream::{EndpointStatus, Upstream, UpstreamError, host_name};
 

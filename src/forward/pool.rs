@@ -8,21 +8,20 @@ use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
 
 use super::body::RequestBody;
 use super::dial::{Dialer, Origin};
+use super::http1::{Connection, ExchangeError};
 use super::response::ResponseBody;
 use super::room::{Room, Slot};
 use super::streams::{Carrier, Streams};
 use crate::workers;
 
-/// Kept connections that nobody uses are closed after this long.
-const IDLE: Duration = Duration::from_mins(1);
+/// Looks, about one a second, that find a kept connection unused before it is closed.
+const IDLE_LOOKS: u32 = 60;
 
 /// Connections that one worker keeps to one endpoint; what comes back beyond is closed.
 const KEPT: usize = 1024;
@@ -38,7 +37,9 @@ pub enum SendError {
     /// As many connections as may be are in use, and none became free in time. Nothing was sent.
     Busy(usize),
     /// The connection broke, or what came over it was no HTTP.
-    Exchange(hyper::Error),
+    Exchange(ExchangeError),
+    /// The same over HTTP/2.
+    Stream(hyper::Error),
 }
 
 /// The connections.
@@ -86,21 +87,14 @@ impl Drop for Turn {
 
 /// One connection.
 struct Link {
-    sender: SendRequest<RequestBody>,
+    connection: Box<Connection>,
     origin: Origin,
     slot: Option<Slot>,
 }
 
 struct Kept {
     link: Link,
-    since: Instant,
-}
-
-impl Kept {
-    /// Whether nobody should use it any more.
-    fn is_over(&self) -> bool {
-        self.link.sender.is_closed() || self.since.elapsed() >= IDLE
-    }
+    idle: u32,
 }
 
 /// A connection in use; comes back to the pool by [`Lease::end`], and is closed when dropped.
@@ -111,7 +105,7 @@ pub(super) struct Lease {
 
 enum Held {
     /// HTTP/1.1: the whole connection.
-    Whole(Link),
+    Whole { origin: Origin, slot: Option<Slot> },
     /// HTTP/2: one of those who share it.
     Shared { _carrier: Arc<Carrier> },
 }
@@ -123,31 +117,19 @@ pub(super) struct Tunnel {
 }
 
 impl Lease {
-    /// The response was read to its end.
-    pub(super) fn end(self) {
+    /// The response was read to its end, over this connection.
+    pub(super) fn end(self, connection: Box<Connection>) {
         let Self { turn, held } = self;
-        let Held::Whole(mut link) = held else { return };
+        let Held::Whole { mut origin, slot } = held else { return };
         let pool = &turn.pool;
-        if link.sender.is_closed() || !pool.dialer.still_knows(&mut link.origin) {
-            return;
+        if connection.serves_another() && pool.dialer.still_knows(&mut origin) {
+            pool.keep(Link { connection, origin, slot });
         }
-        if pool.room.is_some() && !link.sender.is_ready() {
-            // What is left of the request is still being sent. Whoever waits is told when that is over: before, nobody
-            // could use the connection.
-            let pool = Arc::clone(pool);
-            tokio::spawn(async move {
-                if link.sender.ready().await.is_ok() {
-                    pool.keep(link);
-                }
-            });
-            return;
-        }
-        pool.keep(link);
     }
 
     /// The connection belongs to another protocol from now on.
     pub(super) fn leave(self) -> Tunnel {
-        let slot = if let Held::Whole(link) = self.held { link.slot } else { None };
+        let slot = if let Held::Whole { slot, .. } = self.held { slot } else { None };
         Tunnel { _turn: self.turn, _slot: slot }
     }
 }
@@ -195,39 +177,29 @@ impl Pool {
     ) -> Result<Response<ResponseBody>, SendError> {
         if let Some(streams) = &turn.pool.streams {
             // Large as a future, and not what most upstreams speak.
-            return Box::pin(turn.pool.share(streams, waiting)).await.map(|(response, carrier)| {
-                response.map(|body| {
-                    ResponseBody::new(body, Lease { turn, held: Held::Shared { _carrier: carrier } }, false)
-                })
-            });
+            let (response, carrier) = Box::pin(turn.pool.share(streams, waiting)).await?;
+            return Ok(ResponseBody::http2(response, Lease { turn, held: Held::Shared { _carrier: carrier } }));
         }
         loop {
             let kept = take(&mut turn.pool.own());
-            let (mut link, fresh) = match kept {
+            let (link, fresh) = match kept {
                 Some(kept) => (kept, false),
                 // Rare, and large as a future: it would be moved about with every request.
                 None => Box::pin(turn.pool.obtain()).await?,
             };
-            let Some(request) = waiting.take() else { return Err(SendError::Connect(io::ErrorKind::NotFound.into())) };
-            match link.sender.try_send_request(request).await {
+            let Link { mut connection, origin, slot } = link;
+            match connection.exchange(waiting).await {
                 Ok(response) => {
                     if fresh {
                         turn.pool.strikes.store(0, Relaxed);
                     }
-                    let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-                    let lease = Lease { turn, held: Held::Whole(link) };
-                    return Ok(response.map(|body| ResponseBody::new(body, lease, switches)));
+                    let lease = Lease { turn, held: Held::Whole { origin, slot } };
+                    return Ok(ResponseBody::http1(response, connection, lease));
                 }
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) => {
-                        *waiting = Some(unsent);
-                        if fresh {
-                            // It was made and taken away: as good as none.
-                            return Err(SendError::Connect(io::Error::other(error.into_error())));
-                        }
-                    }
-                    None => return Err(SendError::Exchange(error.into_error())),
-                },
+                Err(error) if waiting.is_none() => return Err(SendError::Exchange(error)),
+                // It was made and taken away: as good as none.
+                Err(error) if fresh => return Err(SendError::Connect(io::Error::other(error))),
+                Err(_) => {}
             }
         }
     }
@@ -235,7 +207,7 @@ impl Pool {
     fn keep(&self, link: Link) {
         let mut kept = self.own();
         if kept.len() < KEPT {
-            kept.push_back(Kept { link, since: Instant::now() });
+            kept.push_back(Kept { link, idle: 0 });
         }
         drop(kept);
         if let Some(room) = &self.room {
@@ -273,7 +245,7 @@ impl Pool {
                             return Err(SendError::Connect(io::Error::other(error.into_error())));
                         }
                     }
-                    None => return Err(SendError::Exchange(error.into_error())),
+                    None => return Err(SendError::Stream(error.into_error())),
                 },
             }
         }
@@ -298,14 +270,7 @@ impl Pool {
 
     async fn connect(&self, slot: Option<Slot>) -> Result<Link, SendError> {
         let (stream, origin) = self.dialer.dial().await.map_err(SendError::Connect)?;
-        let unusable = |error| SendError::Connect(io::Error::other(error));
-        let (mut sender, connection) = http1::handshake(stream).await.map_err(unusable)?;
-        tokio::spawn(async move {
-            // How it ends is told to whoever waits for a response.
-            let _ = connection.with_upgrades().await;
-        });
-        sender.ready().await.map_err(unusable)?;
-        Ok(Link { sender, origin, slot })
+        Ok(Link { connection: Box::new(Connection::new(stream)), origin, slot })
     }
 
     /// Closes connections that nobody has used for a while, or that go where the name does not point any more. About
@@ -317,7 +282,12 @@ impl Pool {
         for kept in &self.kept {
             let mut kept = lock(kept);
             let all = std::mem::take(&mut *kept);
-            let gone = |one: &mut Kept| one.is_over() || !self.dialer.still_knows(&mut one.link.origin);
+            let gone = |one: &mut Kept| {
+                one.idle += 1;
+                one.idle > IDLE_LOOKS
+                    || !one.link.connection.is_alive()
+                    || !self.dialer.still_knows(&mut one.link.origin)
+            };
             let (mut over, mut rest) = (Vec::new(), VecDeque::with_capacity(all.len()));
             for mut one in all {
                 if gone(&mut one) {
@@ -338,15 +308,11 @@ impl Pool {
     }
 }
 
-/// The connection that was used last, so that those that are too many grow old. One that still sends what is left of the
-/// request before is passed over.
+/// The connection that was used last, so that those that are too many grow old.
 fn take(kept: &mut VecDeque<Kept>) -> Option<Link> {
-    for at in (0..kept.len()).rev() {
-        let one = kept.get(at)?;
-        if one.is_over() {
-            kept.remove(at);
-        } else if one.link.sender.is_ready() {
-            return kept.remove(at).map(|one| one.link);
+    while let Some(mut one) = kept.pop_back() {
+        if one.link.connection.is_alive() {
+            return Some(one.link);
         }
     }
     None

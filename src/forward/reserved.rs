@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use http::HeaderName;
+use http::{HeaderName, header};
 
 use crate::routes::Route;
 
@@ -113,7 +113,21 @@ struct Own {
     folded: HashSet<String>,
     /// What routes fill, as they call it.
     filled: Vec<HeaderName>,
+    /// Those of [`COMMON`] that a client may send: most of what clients send.
+    harmless: Vec<HeaderName>,
 }
+
+/// Fields that nearly all requests hold.
+const COMMON: [HeaderName; 8] = [
+    header::HOST,
+    header::USER_AGENT,
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::ACCEPT_LANGUAGE,
+    header::CONTENT_TYPE,
+    header::CONTENT_LENGTH,
+    header::COOKIE,
+];
 
 impl OwnFields {
     /// Of all routes together, and the fields in which proxies speak for clients.
@@ -130,7 +144,10 @@ impl OwnFields {
         filled.dedup();
         let told: Vec<HeaderName> = told.into_iter().collect();
         let folded = |name: &HeaderName| Folded::of(name.as_str()).as_str().to_owned();
-        Self(Arc::new(Own { folded: filled.iter().chain(&told).map(folded).collect(), filled }))
+        let folded = filled.iter().chain(&told).map(folded).collect();
+        let mut own = Own { folded, filled, harmless: Vec::new() };
+        own.harmless = COMMON.into_iter().filter(|name| !own.forbids(name.as_str())).collect();
+        Self(Arc::new(own))
     }
 
     /// Every field that some route fills.
@@ -139,21 +156,32 @@ impl OwnFields {
     }
 
     /// Whether a client may not send this field.
-    pub fn forbid(&self, name: &str) -> bool {
-        let folded = Folded::of(name);
-        is_reserved(name, folded.as_str()) || self.0.folded.contains(folded.as_str())
+    pub fn forbid(&self, name: &HeaderName) -> bool {
+        !self.0.harmless.contains(name) && self.0.forbids(name.as_str())
     }
 
     /// Whether a client may not send this trailer field: all of the above, and what frames or authorizes a message
     /// (RFC 9110 §6.5.1).
-    pub fn forbid_trailer(&self, name: &str) -> bool {
-        self.forbid(name) || NO_ALIAS.iter().any(|(own, _)| name == *own) || matches!(name, "trailer" | "set-cookie")
+    pub fn forbid_trailer(&self, name: &HeaderName) -> bool {
+        let text = name.as_str();
+        self.forbid(name) || NO_ALIAS.iter().any(|(own, _)| text == *own) || matches!(text, "trailer" | "set-cookie")
+    }
+}
+
+impl Own {
+    fn forbids(&self, name: &str) -> bool {
+        let folded = Folded::of(name);
+        is_reserved(name, folded.as_str()) || self.folded.contains(folded.as_str())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn forbids(own: &OwnFields, name: &str) -> bool {
+        own.forbid(&HeaderName::from_bytes(name.as_bytes()).unwrap())
+    }
 
     #[test]
     fn the_list_is_in_order() {
@@ -165,7 +193,14 @@ mod tests {
         let long = "x-".to_owned() + &"long-".repeat(40);
         let name = http::HeaderName::from_bytes(long.trim_end_matches('-').as_bytes()).unwrap();
         let own = OwnFields::of([], [name.clone()]);
-        assert!(own.forbid(name.as_str()) && own.forbid(&long.replace('-', "_")) && !own.forbid("x-long"));
+        assert!(own.forbid(&name) && forbids(&own, &long.replace('-', "_")) && !forbids(&own, "x-long"));
+    }
+
+    #[test]
+    fn what_nearly_all_send_passes_unless_a_route_fills_it() {
+        let own = OwnFields::of([], [header::USER_AGENT]);
+        assert!(own.forbid(&header::USER_AGENT) && !own.forbid(&header::ACCEPT));
+        assert_eq!(own.0.harmless.len(), COMMON.len() - 1);
     }
 
     #[test]
@@ -206,7 +241,7 @@ mod tests {
             "transfer_encoding",
             "x-request-id",
         ] {
-            assert!(OwnFields::default().forbid(name), "{name}");
+            assert!(forbids(&OwnFields::default(), name), "{name}");
         }
     }
 
@@ -229,7 +264,7 @@ mod tests {
             "sec-websocket-key",
             "x_custom",
         ] {
-            assert!(!OwnFields::default().forbid(name), "{name}");
+            assert!(!forbids(&OwnFields::default(), name), "{name}");
         }
     }
 }

@@ -4,34 +4,77 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::{Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::dial::Transport;
+use super::http1::{Connection, ExchangeError};
 use super::pool::{Lease, Tunnel};
+use super::uploading::Uploading;
 use crate::limits::Place;
 
 /// Streams a response. Its connection serves other requests again as soon as the last byte was read.
 #[derive(Debug)]
 pub struct ResponseBody {
-    inner: Incoming,
+    /// Until the end of an answer over HTTP/1.1.
+    source: Option<Source>,
     lease: Option<Lease>,
     /// Free for the next as soon as nobody reads this any more.
     place: Option<Place>,
 }
 
+#[derive(Debug)]
+enum Source {
+    Http1(Box<Connection>),
+    /// The same, while the request is still being sent.
+    Uploading(Uploading),
+    Http2(Incoming),
+}
+
+/// Why an answer broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum ResponseError {
+    /// Over HTTP/1.1.
+    #[error(transparent)]
+    Http1(#[from] ExchangeError),
+    /// Over HTTP/2.
+    #[error(transparent)]
+    Http2(#[from] hyper::Error),
+}
+
 impl ResponseBody {
-    /// `switches`: the connection may belong to another protocol now, and an empty body does not end it.
-    pub(super) fn new(inner: Incoming, lease: Lease, switches: bool) -> Self {
-        let mut body = Self { inner, lease: Some(lease), place: None };
+    /// The answer that begins on this connection.
+    pub(super) fn http1(response: Response<()>, connection: Box<Connection>, lease: Lease) -> Response<Self> {
+        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let source = if connection.is_sent() || switches {
+            Source::Http1(connection)
+        } else {
+            Source::Uploading(Uploading::new(connection))
+        };
+        let mut body = Self { source: Some(source), lease: Some(lease), place: None };
+        // An empty body does not end a connection that may belong to another protocol now.
         if !switches {
             body.end_if_read();
         }
-        body
+        response.map(|()| body)
     }
 
-    /// A body whose connection now belongs to another protocol.
-    pub(super) fn keep_connection(&mut self) -> Option<Tunnel> {
-        self.lease.take().map(Lease::leave)
+    /// The answer that begins on this stream.
+    pub(super) fn http2(response: Response<Incoming>, lease: Lease) -> Response<Self> {
+        response.map(|incoming| {
+            let mut body = Self { source: Some(Source::Http2(incoming)), lease: Some(lease), place: None };
+            body.end_if_read();
+            body
+        })
+    }
+
+    /// The connection, which now belongs to another protocol, and what of that was read already.
+    pub(super) fn leave(&mut self) -> Option<(Tunnel, Transport, Bytes)> {
+        let lease = self.lease.take()?;
+        let Some(Source::Http1(connection)) = self.source.take() else { return None };
+        let (transport, first) = connection.into_parts();
+        Some((lease.leave(), transport, first))
     }
 
     /// Keeps what the request took of its caller's limits until this body is through.
@@ -40,40 +83,67 @@ impl ResponseBody {
     }
 
     fn end_if_read(&mut self) {
-        if self.inner.is_end_stream() {
+        if self.is_end_stream() {
             self.end();
         }
     }
 
     fn end(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            lease.end();
+        let Some(lease) = self.lease.take() else { return };
+        match self.source.take() {
+            Some(Source::Http1(connection)) => lease.end(connection),
+            Some(Source::Uploading(uploading)) => uploading.end(lease),
+            // Others share it.
+            other => self.source = other,
         }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
+        let frame = match &mut self.source {
+            None => None,
+            Some(Source::Http1(connection)) => ready!(connection.poll_frame(cx)).map(|frame| frame.map_err(Into::into)),
+            Some(Source::Uploading(uploading)) => match uploading.with(|connection| connection.poll_frame(cx)) {
+                Some(frame) => ready!(frame).map(|frame| frame.map_err(Into::into)),
+                None => None,
+            },
+            Some(Source::Http2(body)) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into)),
+        };
+        Poll::Ready(frame)
     }
 }
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = ResponseError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
+        let frame = ready!(self.poll(cx));
         match &frame {
             // Not every body knows that it ended before it is asked once more.
             None => self.end(),
             // Nobody asks for what comes after them.
             Some(Ok(frame)) if frame.is_trailers() => self.end(),
             Some(Ok(_)) => self.end_if_read(),
-            Some(Err(_)) => self.lease = None,
+            Some(Err(_)) => (self.source, self.lease) = (None, None),
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        match &self.source {
+            None => true,
+            Some(Source::Http1(connection)) => connection.is_end_stream(),
+            Some(Source::Uploading(uploading)) => uploading.with(|one| one.is_end_stream()).unwrap_or(true),
+            Some(Source::Http2(body)) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        match &self.source {
+            None => SizeHint::with_exact(0),
+            Some(Source::Http1(connection)) => connection.size_hint(),
+            Some(Source::Uploading(uploading)) => uploading.with(|one| one.size_hint()).unwrap_or_default(),
+            Some(Source::Http2(body)) => body.size_hint(),
+        }
     }
 }

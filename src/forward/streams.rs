@@ -7,10 +7,10 @@ use std::time::Duration;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Request, Uri, Version, header};
 use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use super::body::RequestBody;
-use super::dial::{Connection, Dialer, Origin};
+use super::dial::{Dialer, Origin, Transport};
 use crate::workers;
 
 /// Requests that share a connection before another one is made; servers commonly allow as many (RFC 9113 §6.5.2).
@@ -142,8 +142,8 @@ impl Worker {
 /// # Errors
 /// When it broke at once.
 pub async fn handshake<B>(
-    stream: Connection,
-) -> hyper::Result<(SendRequest<B>, http2::Connection<Connection, B, TokioExecutor>)>
+    transport: Transport,
+) -> hyper::Result<(SendRequest<B>, http2::Connection<TokioIo<Transport>, B, TokioExecutor>)>
 where
     B: http_body::Body + Unpin + Send + 'static,
     B::Data: Send,
@@ -154,7 +154,7 @@ where
         .keep_alive_interval(SILENCE)
         .keep_alive_timeout(PING_TIMEOUT)
         .max_header_list_size(HEAD_BYTES)
-        .handshake(stream)
+        .handshake(TokioIo::new(transport))
         .await
 }
 

@@ -1,10 +1,13 @@
 //! WebSocket over HTTP/1.1 (RFC 6455 §4): the opening handshake is an ordinary authorized request; after the 101
 //! the two connections are joined. Every other upgrade is ignored.
 
+use std::io::Cursor;
+
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt as _;
 
 use super::Forwarded;
 use super::response::ResponseBody;
@@ -47,13 +50,16 @@ pub fn join(
     let (Some(client), true) = (client, agreed) else {
         return Err(Refusal::new(Reason::UpstreamProtocol).expected("an answer").found("a 101 that was not asked for"));
     };
-    let tunnel = response.body_mut().keep_connection();
-    let upstream = hyper::upgrade::on(&mut response);
+    let Some((tunnel, transport, first)) = response.body_mut().leave() else {
+        return Err(Refusal::new(Reason::UpstreamProtocol).expected("an answer").found("a 101 without a connection"));
+    };
     tokio::spawn(async move {
         let (_place, _tunnel) = (place, tunnel);
-        if let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) {
+        if let Ok(client) = client.await {
+            let (read, write) = tokio::io::split(transport);
+            let mut upstream = tokio::io::join(Cursor::new(first).chain(read), write);
             // Either side may break off; there is nobody left to tell.
-            let _ = tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(upstream)).await;
+            let _ = tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut upstream).await;
         }
     });
     Ok(Forwarded { response, upgraded: true })

@@ -16,6 +16,7 @@ use super::check;
 use super::dial::{Dialer, Tls};
 use super::endpoints::{Endpoint, Endpoints};
 use super::health::Health;
+use super::http1::ExchangeError;
 use super::pool::{Pool, SendError};
 use super::response::ResponseBody;
 use super::settings::UpstreamSettings;
@@ -189,7 +190,7 @@ pub fn host_name(authority: &Authority) -> Option<ServerName<'static>> {
 
 /// Whose fault, as far as the error tells.
 fn refusal(error: &SendError) -> Refusal {
-    let error = match error {
+    let error: &(dyn Error + 'static) = match error {
         SendError::Connect(error) => {
             return Refusal::new(Reason::UpstreamUnreachable).expected("a connection").found(cause(error));
         }
@@ -198,7 +199,12 @@ fn refusal(error: &SendError) -> Refusal {
                 .expected("a free connection")
                 .found(format!("{most} in use (max_connections)"));
         }
+        SendError::Exchange(ExchangeError::Protocol(found)) => {
+            return Refusal::new(Reason::UpstreamProtocol).expected("HTTP").found(*found);
+        }
+        SendError::Exchange(ExchangeError::Length) => return Refusal::new(Reason::MessageMalformed),
         SendError::Exchange(error) => error,
+        SendError::Stream(error) => error,
     };
     let mut source: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(inner) = source {

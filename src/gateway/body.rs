@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::remove_dpop;
-use crate::forward::ResponseBody;
+use crate::forward::{ResponseBody, ResponseError};
 use crate::telemetry::Record;
 
 /// The body of every answer.
@@ -51,9 +51,9 @@ fn clean_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
 
 impl HttpBody for Body {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = ResponseError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ResponseError>>> {
         let frame = match &mut self.content {
             Content::Own(text) => text.take().map(|text| Ok(Frame::data(text))),
             Content::Upstream(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map(clean_trailers)),

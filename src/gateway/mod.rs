@@ -25,7 +25,7 @@ use hyper::body::Incoming;
 
 use crate::accept::Handler;
 use crate::authorize::{Authorized, Grant, Presented, Refused, Stage};
-use crate::forward::Forwarded;
+use crate::forward::{Forwarded, ResponseError};
 use crate::refusal::Reason;
 use crate::request::{Front, Inbound, Peer};
 use crate::respond::{DPOP_NONCE, cors};
@@ -60,7 +60,7 @@ impl Door {
 
 impl Handler for Door {
     type Body = Body;
-    type BodyError = hyper::Error;
+    type BodyError = ResponseError;
 
     async fn handle(&self, request: Request<Incoming>, peer: Arc<Peer>) -> Response<Body> {
         // This one to the end, whatever comes into force meanwhile.
@@ -145,11 +145,12 @@ impl Gateway {
         // What was shown.
         let presented = Presented::new(inbound, route)?;
         // Did too much from there fail?
-        let presented = presented.heed(&self.failures, self.clock.now())?;
+        let now = self.clock.now();
+        let presented = presented.heed(&self.failures, now)?;
         // Does the token hold?
         let (text, hash, accepted) = (presented.token(), presented.hash(), presented.accepted_issuers());
         // Its issuer may be asked, and goes on if the client leaves meanwhile.
-        let asking = self.failures.asking(presented.sender(), self.clock.now());
+        let asking = self.failures.asking(presented.sender(), now);
         let token = self.tokens.verify(text, hash, accepted, &self.issuers, &*self.clock).await;
         asking.answered();
         let verified = match token {
