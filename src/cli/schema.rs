@@ -1,8 +1,8 @@
-//! `keybound schema`: prints the JSON Schema of the configuration.
+//! `keybound schema`: prints the JSON Schema of the configuration, or a reference made of it.
 
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use keybound::config;
 
 use super::stdout;
@@ -16,16 +16,30 @@ use super::stdout;
 Example:
   keybound schema > keybound.schema.json
   sed -i '1i # yaml-language-server: $schema=keybound.schema.json' keybound.yaml")]
-pub struct Schema {}
+pub struct Schema {
+    /// The schema itself, or every field with its type, default and meaning, for people.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Format {
+    #[default]
+    Json,
+    Markdown,
+}
 
 impl Schema {
     /// Prints.
     ///
     /// # Errors
     /// For `report`.
-    #[expect(clippy::unused_self, reason = "a verb like the others")]
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        stdout::write(format!("{:#}\n", config::schema()).as_bytes())?;
+        let text = match self.format {
+            Format::Json => format!("{:#}\n", config::schema()),
+            Format::Markdown => config::reference(),
+        };
+        stdout::write(text.as_bytes())?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -36,6 +36,11 @@ pub fn schema() -> serde_json::Value {
     schema::schema::<written::Configuration>("Configuration")
 }
 
+/// The same for people: every field with its type, default and meaning, in Markdown.
+pub fn reference() -> String {
+    schema::reference::document(&schema())
+}
+
 /// A configuration that can be used.
 #[derive(Debug)]
 pub struct Loaded {

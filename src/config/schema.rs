@@ -2,6 +2,7 @@
 //! definitions that read a file; the comments of `config.example.yaml` describe its fields. The reader knows more: bounds, what must be given, and what belongs together.
 
 mod example;
+pub mod reference;
 
 use std::time::Duration;
 

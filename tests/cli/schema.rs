@@ -67,6 +67,17 @@ fn whatever_the_repository_shows_is_valid() {
     }
 }
 
+#[test]
+fn the_reference_is_what_the_schema_says() {
+    let committed = fs::read_to_string(repository("docs/reference.md")).unwrap_or_default();
+    let printed = done(&folder(), &["schema", "--format", "markdown"]);
+    let differs = committed.lines().zip(printed.lines()).find(|(committed, printed)| committed != printed);
+    assert!(
+        committed == printed,
+        "docs/reference.md is out of date: cargo run --locked -- schema --format markdown > docs/reference.md\n{differs:#?}"
+    );
+}
+
 /// What a file may say in the place of a value.
 const GOOD: [&str; 13] = [
     "limits: { idle_timeout: 1m 30s, body_bytes: 1048576, header_bytes: 64 KiB }",
