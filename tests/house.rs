@@ -280,3 +280,83 @@ fn numbers_are_read_from_names() {
     assert_eq!(numbers_of("neg_128_a_malleated_signature"), ["NEG-128"]);
     assert_eq!(numbers_of("an_answer_of_404_to_405"), Vec::<String>::new());
 }
+
+/// Every Markdown file that is the repository's own.
+fn documents() -> Vec<PathBuf> {
+    let mut folders = vec![repository("")];
+    let mut documents = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if path.is_dir() && !matches!(name, "target" | "node_modules" | ".git") {
+                folders.push(path);
+            } else if name.ends_with(".md") {
+                documents.push(path);
+            }
+        }
+    }
+    documents
+}
+
+/// The lines that are neither in a block of code nor in the middle of a line of it.
+fn prose(text: &str) -> Vec<String> {
+    let mut in_code = false;
+    let outside = text.lines().filter(|line| {
+        let is_fence = line.trim_start().starts_with("```");
+        in_code ^= is_fence;
+        !is_fence && !in_code
+    });
+    outside.map(|line| line.split('`').step_by(2).collect::<Vec<_>>().join("``")).collect()
+}
+
+/// The names that headings can be led to by, as hosts of repositories make them.
+fn anchors(text: &str) -> Vec<String> {
+    let mut anchors: Vec<String> = Vec::new();
+    let mut in_code = false;
+    for line in text.lines() {
+        in_code ^= line.starts_with("```");
+        let title = line.trim_start_matches('#');
+        if in_code || title.len() == line.len() || !title.starts_with(' ') {
+            continue;
+        }
+        let kept = title.trim().to_lowercase().replace(|c: char| !(c.is_alphanumeric() || "-_ ".contains(c)), "");
+        let anchor = kept.replace(' ', "-");
+        let before = anchors.iter().filter(|other| **other == anchor).count();
+        anchors.push(if before == 0 { anchor } else { format!("{anchor}-{before}") });
+    }
+    anchors
+}
+
+#[test]
+fn links_lead_to_files_and_headings() {
+    let mut count = 0;
+    let mut broken = Vec::new();
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        for link in prose(&text).iter().flat_map(|line| line.split("](").skip(1)) {
+            let target = link.split([')', ' ']).next().unwrap();
+            if target.contains("://") {
+                continue;
+            }
+            count += 1;
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let path = if file.is_empty() { document.clone() } else { document.with_file_name("").join(file) };
+            let leads = path.exists()
+                && (heading.is_empty()
+                    || anchors(&fs::read_to_string(&path).unwrap_or_default()).iter().any(|anchor| anchor == heading));
+            if !leads {
+                broken.push(format!("{}: {target}", document.strip_prefix(repository("")).unwrap().display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "links that lead nowhere: {broken:#?}");
+    assert!(count > 20, "links were found: {count}");
+}
+
+#[test]
+fn anchors_are_read_from_headings() {
+    let text = "# One, two\n```\n# not\n```\n## `a[].b_c`\n## Same\n#none\n## Same\n### [0.1.0] – now";
+    assert_eq!(anchors(text), ["one-two", "ab_c", "same", "same-1", "010--now"]);
+    assert_eq!(prose("a [`b`](c)\n```\n[x](y)\n```\nd"), ["a [``](c)", "d"]);
+}
