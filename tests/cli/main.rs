@@ -28,6 +28,7 @@ mod health;
 mod request;
 mod schema;
 mod server;
+mod servers;
 
 const BIN: &str = env!("CARGO_BIN_EXE_keybound");
 const PATIENCE: Duration = Duration::from_secs(30);

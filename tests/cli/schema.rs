@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{PATIENCE, done, folder, run};
 
-fn repository(path: &str) -> PathBuf {
+pub fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
@@ -48,8 +48,14 @@ fn whatever_the_repository_shows_is_valid() {
     };
     let example = fs::read_to_string(repository("config.example.yaml")).unwrap();
     take("config.example.yaml", &example);
-    for document in ["README.md", "docs/proxies.md", "docs/mcp.md", "docs/scale.md"] {
-        let text = fs::read_to_string(repository(document)).unwrap();
+    let mut documents = vec!["README.md".to_owned()];
+    for folder in ["docs", "docs/servers"] {
+        let entries = fs::read_dir(repository(folder)).unwrap().map(|entry| entry.unwrap().file_name());
+        let names = entries.map(|name| format!("{folder}/{}", name.to_str().unwrap()));
+        documents.extend(names.filter(|name| name.ends_with(".md")));
+    }
+    for document in documents {
+        let text = fs::read_to_string(repository(&document)).unwrap();
         for (at, block) in blocks(&text).iter().enumerate() {
             take(&format!("{document} {at}"), block);
         }

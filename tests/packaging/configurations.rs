@@ -1,4 +1,4 @@
-//! `keybound check` on every configuration that `deploy/` offers.
+//! `keybound check` on every configuration that `deploy/` offers and the documents show.
 
 use std::fs;
 use std::path::PathBuf;
@@ -19,7 +19,12 @@ fn etc() -> TempDir {
     let certificate = CertificateParams::new(["api.example.com".to_owned()]).unwrap().self_signed(&key).unwrap().pem();
     let key = key.serialize_pem();
     for (name, content) in [
-        ("tls/tls.crt", certificate.as_str()),
+        ("tls.crt", certificate.as_str()),
+        ("tls.key", &key),
+        ("tls/gateway.crt", &certificate),
+        ("tls/gateway.key", &key),
+        ("tls/ca.crt", &certificate),
+        ("tls/tls.crt", &certificate),
         ("tls/tls.key", &key),
         ("certificates/gateway.crt", &certificate),
         ("certificates/gateway.key", &key),
@@ -66,4 +71,31 @@ fn every_configuration_is_valid_and_nothing_else_is_to_be_warned_of() {
         let strange = words.lines().find(|line| line.starts_with("warning") && !line.ends_with(PLAIN));
         assert_eq!(strange, None, "deploy/{name}: {words}");
     }
+}
+
+/// The blocks of a document that are a whole configuration, told by the same.
+fn shown(document: &str) -> Vec<String> {
+    let blocks = document.split("```yaml\n").skip(1).map(|rest| rest.split("\n```").next().unwrap().to_owned() + "\n");
+    blocks.filter(|block| block.starts_with("listeners:") && block.contains("\nroutes:")).collect()
+}
+
+#[test]
+fn every_configuration_of_the_documents_is_valid() {
+    let etc = etc();
+    let file = etc.path().join("keybound.yaml");
+    let mut count = 0;
+    let documents = files("docs").into_iter().chain([repository("README.md")]);
+    for document in documents.filter(|path| path.extension().is_some_and(|extension| extension == "md")) {
+        let name = document.strip_prefix(repository("")).unwrap().display().to_string();
+        for block in shown(&fs::read_to_string(&document).unwrap()) {
+            fs::write(&file, &block).unwrap();
+            let (valid, words) = ran(Command::new(KEYBOUND).args(["check", "--config"]).arg(&file));
+            assert!(valid && words.contains(": valid\n"), "{name}: {words}{block}");
+            // README shows this one warning.
+            let strange = words.lines().find(|line| line.starts_with("warning") && !line.contains("replay.store"));
+            assert_eq!(strange, None, "{name}: {words}");
+            count += 1;
+        }
+    }
+    assert!(count >= 8, "the configurations were found: {count}");
 }
