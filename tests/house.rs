@@ -247,6 +247,25 @@ fn the_tests_of_the_conformance_table_exist() {
     assert!(count > 300, "the tests were found: {count}");
 }
 
+/// What the threat model says is shown.
+#[test]
+fn the_threat_model_names_what_there_is() {
+    let text = fs::read_to_string(repository("docs/threat-model.md")).unwrap();
+    let table: BTreeMap<String, String> = conformance_table().into_iter().collect();
+    let is_number = |word: &&str| FAMILIES.iter().any(|family| word.starts_with(&format!("{}-", family.prefix)));
+    let numbers: Vec<&str> = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).filter(is_number).collect();
+    assert!(numbers.len() > 40, "the numbers were found: {numbers:?}");
+    for number in numbers {
+        let carried_by = table.get(number).unwrap_or_else(|| panic!("there is no {number}"));
+        assert!(tests_named_in(carried_by).next().is_some(), "{number} waits: {carried_by}");
+    }
+    for name in text.split('`').skip(1).step_by(2).filter(|name| name.contains(".rs")) {
+        let (file, function) = name.split_once("::").unwrap_or((name, ""));
+        let source = fs::read_to_string(repository(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert!(source.contains(&format!("fn {function}")), "{file} has no {function}");
+    }
+}
+
 #[test]
 fn numbered_tests_stand_in_the_rows_of_their_numbers() {
     let table: BTreeMap<String, String> = conformance_table().into_iter().collect();
