@@ -60,6 +60,24 @@ pub struct Attempt {
     pub files: Files,
 }
 
+/// A configuration for whoever looks at what it names, and does not run it.
+#[derive(Debug)]
+pub struct Inspection {
+    /// What could be understood of it. Where `report` has an error, the section with the error is not what was meant: it
+    /// may lack a certificate, or TLS.
+    pub settings: Option<Settings>,
+    /// Errors and warnings.
+    pub report: Report,
+}
+
+/// Reads a configuration and the files it names, and goes on past what is wrong with it. To run it, ask [`load`].
+pub fn inspect(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Inspection {
+    match understand(path, environment, &mut Files::default()) {
+        Ok((settings, report)) => Inspection { settings, report },
+        Err(report) => Inspection { settings: None, report },
+    }
+}
+
 /// Reads a configuration and the files it names. `environment` answers for `${NAME}`.
 ///
 /// # Errors
@@ -77,6 +95,20 @@ pub fn attempt(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Att
 }
 
 fn read(path: &Path, environment: &dyn Fn(&str) -> Option<String>, files: &mut Files) -> Result<Loaded, Report> {
+    let (settings, report) = understand(path, environment, files)?;
+    let failed = report.findings().iter().any(|finding| finding.severity() == Severity::Error);
+    match settings {
+        Some(settings) if !failed => Ok(Loaded { settings, warnings: report }),
+        _ => Err(report),
+    }
+}
+
+/// What it means as far as it has a meaning, and everything that is to be said about it.
+fn understand(
+    path: &Path,
+    environment: &dyn Fn(&str) -> Option<String>,
+    files: &mut Files,
+) -> Result<(Option<Settings>, Report), Report> {
     let text = text(path)?;
     let node = match document::parse(&text) {
         Ok(node) => node,
@@ -95,12 +127,7 @@ fn read(path: &Path, environment: &dyn Fn(&str) -> Option<String>, files: &mut F
     let settings =
         written::Configuration::read(&node, "", &mut reading).map(|written| meaning::settings(&written, &mut reading));
     *files = reading.files.take();
-    let failed = reading.problems.iter().any(|problem| problem.severity == Severity::Error);
-    let report = Report::new(path, &text, reading.problems);
-    match settings {
-        Some(settings) if !failed => Ok(Loaded { settings, warnings: report }),
-        _ => Err(report),
-    }
+    Ok((settings, Report::new(path, &text, reading.problems)))
 }
 
 fn text(path: &Path) -> Result<String, Report> {

@@ -25,13 +25,17 @@ pub async fn check(endpoints: &Endpoints, index: usize, authority: &Authority, s
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        let outcome = match timeout(settings.timeout, ask(pool.dialer(), pool.is_http2(), authority, settings)).await {
-            Ok(Ok(status)) if status.is_success() => Ok(()),
-            Ok(Ok(status)) => Err(format!("status {}", status.as_u16())),
-            Ok(Err(error)) => Err(cause(&*error)),
-            Err(_) => Err(format!("no answer within {}", humantime::format_duration(settings.timeout))),
-        };
-        endpoints.checked(index, outcome);
+        endpoints.checked(index, once(pool.dialer(), pool.is_http2(), authority, settings).await);
+    }
+}
+
+/// Asks one endpoint once. The error says in words what came instead of a good answer.
+pub async fn once(dialer: &Dialer, http2: bool, authority: &Authority, settings: &HealthCheck) -> Result<(), String> {
+    match timeout(settings.timeout, ask(dialer, http2, authority, settings)).await {
+        Ok(Ok(status)) if status.is_success() => Ok(()),
+        Ok(Ok(status)) => Err(format!("status {}", status.as_u16())),
+        Ok(Err(error)) => Err(cause(&*error)),
+        Err(_) => Err(format!("no answer within {}", humantime::format_duration(settings.timeout))),
     }
 }
 

@@ -12,6 +12,7 @@ mod endpoints;
 mod health;
 mod http1;
 mod pool;
+mod probe;
 mod random;
 mod reserved;
 mod response;
@@ -33,6 +34,8 @@ use crate::refusal::{Reason, Refusal};
 use crate::tending::Tending;
 
 pub use body::RequestBody;
+pub use dial::{Dialer, Tls};
+pub use probe::{Chain, Probe, chain};
 pub use reserved::OwnFields;
 pub use response::{ResponseBody, ResponseError};
 pub use settings::{HealthCheck, UpstreamSettings, UpstreamTls};

@@ -28,8 +28,8 @@ const HTTP2: &[u8] = b"h2";
 
 /// An API behind the gateway.
 pub struct Upstream {
-    settings: UpstreamSettings,
-    endpoints: Endpoints,
+    pub(super) settings: UpstreamSettings,
+    pub(super) endpoints: Endpoints,
 }
 
 /// How one endpoint does, for people and metrics.

@@ -11,8 +11,10 @@ mod failure;
 mod introspector;
 mod introspectors;
 mod memory;
+mod probe;
 mod settings;
 
 pub use introspector::{Introspector, IntrospectorStatus};
 pub use introspectors::Introspectors;
+pub use probe::{Probed, probe};
 pub use settings::{AnswerForm, ClientAuthentication, IntrospectionSettings};

@@ -22,7 +22,10 @@ pub(super) fn well_known(issuer: &str) -> Result<[Uri; 2], &'static str> {
 }
 
 /// The issuer's `jwks_uri`. Metadata in the first place that is not usable does not hide the second place.
-pub(super) async fn jwks_uri(client: &HttpClient, issuer: &str) -> Result<Uri, LoadError> {
+///
+/// # Errors
+/// What is wrong with both places, or with the issuer's own name.
+pub async fn discover(client: &HttpClient, issuer: &str) -> Result<Uri, LoadError> {
     let [oauth, openid] =
         well_known(issuer).map_err(|expected| LoadError::Issuer { issuer: issuer.to_owned(), expected })?;
     let first = match from_metadata(client, &oauth, issuer).await {

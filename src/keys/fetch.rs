@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AGE, CACHE_CONTROL, CONTENT_ENCODING, LOCATION, USER_AGENT};
+use http::header::{ACCEPT, AGE, CACHE_CONTROL, CONTENT_ENCODING, DATE, LOCATION, USER_AGENT};
 use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -17,6 +17,7 @@ use hyper_util::rt::TokioExecutor;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::{KeySource, LoadError};
+use crate::time::UnixTime;
 
 /// Bounds on one fetch.
 #[derive(Debug, Clone, Copy)]
@@ -106,6 +107,8 @@ pub struct Fetched {
     pub body: Bytes,
     /// From `Cache-Control` and `Age` (RFC 9111 §4.2).
     pub fresh_for: Option<Duration>,
+    /// What time it was there: `Date`, and `Age` where a cache answered (RFC 9110 §6.6.1, RFC 9111 §5.1).
+    pub date: Option<UnixTime>,
 }
 
 /// A client for fetching keys. It keeps no connections: between two fetches lie minutes.
@@ -148,10 +151,10 @@ impl HttpClient {
             .body(Empty::new())
             .map_err(|error| unreachable(uri, &error))?;
         let response = self.client.request(request).await.map_err(|error| unreachable(uri, &error))?;
-        let fresh_for = fresh_for(response.headers());
+        let (fresh_for, date) = (fresh_for(response.headers()), date(response.headers()));
         let body = body(uri, response, self.limits.bytes).await?;
         accept_start(&Place::of(uri).to_string(), &body)?;
-        Ok(Fetched { body, fresh_for })
+        Ok(Fetched { body, fresh_for, date })
     }
 }
 
@@ -226,8 +229,18 @@ fn fresh_for(headers: &HeaderMap) -> Option<Duration> {
             _ => {}
         }
     }
-    let age = headers.get(AGE).and_then(|age| age.to_str().ok()).and_then(|age| age.trim().parse().ok()).unwrap_or(0);
-    max_age.map(|seconds| Duration::from_secs(seconds.saturating_sub(age)))
+    max_age.map(|seconds| Duration::from_secs(seconds.saturating_sub(age(headers))))
+}
+
+/// In seconds.
+fn age(headers: &HeaderMap) -> u64 {
+    headers.get(AGE).and_then(|age| age.to_str().ok()).and_then(|age| age.trim().parse().ok()).unwrap_or(0)
+}
+
+fn date(headers: &HeaderMap) -> Option<UnixTime> {
+    let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
+    let since = date.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(UnixTime::from_secs(i64::try_from(since.as_secs()).ok()?) + Duration::from_secs(age(headers)))
 }
 
 /// An error with its causes: a client's own text rarely says more than that it failed.

@@ -17,7 +17,7 @@ pub(super) const MAX_BYTES: usize = 512 * 1024;
 /// A sentence, when the gateway could not use the file.
 pub fn read_jwks_file(path: &Path, rules: &IssuerRules) -> Result<(Keyset, Vec<Skipped>), String> {
     let document = read(path).map_err(|error| error.to_string())?;
-    parse(&path.display().to_string(), &document, rules).map_err(|error| error.to_string())
+    read_jwks(&path.display().to_string(), &document, rules).map_err(|error| error.to_string())
 }
 
 /// The file's bytes, if there are not too many. Blocks.
@@ -38,8 +38,12 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     Ok(document)
 }
 
-/// The keys in a JWK set, wherever it came from; at least one.
-pub(super) fn parse(place: &str, document: &[u8], rules: &IssuerRules) -> Result<(Keyset, Vec<Skipped>), LoadError> {
+/// The keys in a JWK set, wherever it came from; at least one. The entries that were left out come along, with their
+/// reasons.
+///
+/// # Errors
+/// [`LoadError::Content`]
+pub fn read_jwks(place: &str, document: &[u8], rules: &IssuerRules) -> Result<(Keyset, Vec<Skipped>), LoadError> {
     let content = |found| LoadError::Content { place: place.to_owned(), expected: "a JWK set", found };
     let (keyset, skipped) =
         Keyset::parse(document, &rules.algorithms).map_err(|why| content(format!("another document: {why}")))?;

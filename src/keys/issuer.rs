@@ -260,7 +260,7 @@ impl Issuer {
         let hash: [u8; 32] = Sha256::digest(&document).into();
         let known = self.lock().in_use.is_some_and(|(known, _)| known == hash);
         if !known {
-            let (keyset, skipped) = file::parse(&place, &document, &self.rules)?;
+            let (keyset, skipped) = file::read_jwks(&place, &document, &self.rules)?;
             self.report(&keyset, &skipped);
             self.keys.store(Arc::new(keyset));
         }
@@ -279,7 +279,7 @@ impl Issuer {
             }
             KeySource::Uri(uri) => uri.clone(),
             // Each time anew: an issuer may move its keys.
-            KeySource::Discover => discovery::jwks_uri(&self.client, &self.rules.issuer).await?,
+            KeySource::Discover => discovery::discover(&self.client, &self.rules.issuer).await?,
         };
         let fetched = self.client.get(&uri).await?;
         Ok((Place::of(&uri).to_string(), fetched.body.into(), fetched.fresh_for))

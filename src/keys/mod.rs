@@ -18,9 +18,10 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+pub use discovery::discover;
 pub use error::LoadError;
 pub use events::{KeyEvents, RefreshResult};
-pub use file::read_jwks_file;
+pub use file::{read_jwks, read_jwks_file};
 pub use issuer::{Issuer, IssuerStatus, Keys};
 pub use issuers::Issuers;
 pub use settings::{IssuerSettings, KeySource};

@@ -30,7 +30,7 @@ pub use health::StoreStatus;
 pub use log::{ReplayLog, Spent};
 pub use memory::MemoryLog;
 pub use question::{Question, Questions};
-pub use redis::{Address, Credentials, RedisSettings, Topology};
+pub use redis::{Address, Credentials, Examination, RedisSettings, Server, Topology, examine};
 pub use settings::{MemorySettings, ReplaySettings};
 pub use shared::OnFailure;
 #[cfg(feature = "simulation")]

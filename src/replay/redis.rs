@@ -3,6 +3,7 @@
 //! One proof is one atomic `SET … NX PXAT …`; whoever gets `OK` was the first. A survey in the background finds the
 //! masters, and requests go to the connection of their own worker.
 
+mod examination;
 mod failure;
 mod link;
 mod map;
@@ -25,6 +26,7 @@ use crate::refusal::Refusal;
 use crate::time::UnixTime;
 use crate::verify::{ReplayKey, base64url};
 
+pub use examination::{Examination, Server, examine};
 pub(super) use failure::Failure;
 use map::{Map, Node, Place};
 pub use settings::{Address, Credentials, RedisSettings, Topology};

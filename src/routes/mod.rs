@@ -52,7 +52,8 @@ impl Default for Match {
 }
 
 impl Match {
-    fn covers(&self, method: &Method, host: &str, path: &str) -> bool {
+    /// Whether it covers a request. Host and path are in the form that [`Target`] gives them.
+    pub fn covers(&self, method: &Method, host: &str, path: &str) -> bool {
         let named = || self.methods.is_empty() || self.methods.contains(method);
         path_covers(&self.path_prefix, path) && self.covers_host(host) && named()
     }

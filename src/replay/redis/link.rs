@@ -141,8 +141,10 @@ impl Link {
         if bound != "0" && policy != "noeviction" {
             return Err(Failure::Evicts(address.clone(), policy.to_owned()));
         }
-        let theirs = UnixTime::from_millis(seconds.saturating_mul(1000).saturating_add(micros / 1000));
-        check_clock(address, asked, theirs, answered)?;
+        let off = clock_off(asked, (seconds, micros), answered);
+        if off.abs() > CLOCKS.as_secs_f64() {
+            return Err(Failure::Clock(address.clone(), off.abs()));
+        }
         let evicted = field(&stats, "evicted_keys").unwrap_or_default();
         Ok(Identity(format!("{run} {history} {evicted}").into()))
     }
@@ -152,21 +154,21 @@ impl Link {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Identity(Arc<str>);
 
-/// Keys expire by the store's clock, and proofs by the gateways'.
-fn check_clock(address: &Address, asked: UnixTime, theirs: UnixTime, answered: UnixTime) -> Result<(), Failure> {
-    // The answer was made at some moment between.
-    let off = if theirs < asked {
+/// How far the store's clock is ahead of ours, at least, in seconds; its answer to `TIME` was made at some moment between
+/// two of ours. Keys expire by the store's clock, and proofs by the gateways'.
+pub(super) fn clock_off(asked: UnixTime, (seconds, micros): (i64, i64), answered: UnixTime) -> f64 {
+    let theirs = UnixTime::from_millis(seconds.saturating_mul(1000).saturating_add(micros / 1000));
+    if theirs < asked {
         theirs.seconds_since(asked)
     } else if theirs > answered {
         theirs.seconds_since(answered)
     } else {
         0.0
-    };
-    if off.abs() > CLOCKS.as_secs_f64() { Err(Failure::Clock(address.clone(), off.abs())) } else { Ok(()) }
+    }
 }
 
 /// One line of INFO.
-fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
@@ -185,14 +187,14 @@ mod tests {
 
     #[test]
     fn clocks_may_differ_by_a_little() {
-        let address = Address { host: "h".to_owned(), port: 1 };
         let at = UnixTime::from_millis;
-        let ask = |theirs| check_clock(&address, at(100_000), at(theirs), at(101_000));
+        let off = |theirs: i64| clock_off(at(100_000), (theirs / 1000, theirs % 1000 * 1000), at(101_000));
         for theirs in [98_000, 100_000, 100_500, 101_000, 103_000] {
-            assert!(ask(theirs).is_ok(), "{theirs}");
+            assert!(off(theirs).abs() <= CLOCKS.as_secs_f64(), "{theirs}");
         }
         for theirs in [97_999, 103_001] {
-            assert!(matches!(ask(theirs), Err(Failure::Clock(_, off)) if off > 2.0), "{theirs}");
+            assert!(off(theirs).abs() > CLOCKS.as_secs_f64(), "{theirs}");
         }
+        assert!(off(97_000) < 0.0 && off(104_000) > 0.0);
     }
 }
