@@ -1,11 +1,11 @@
-//! The configuration file that `serve`, `check` and `explain` are given.
+//! The configuration file that `serve`, `check`, `doctor` and `explain` are given.
 
 use std::env;
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use keybound::config::{self, Attempt, Loaded, Report};
+use keybound::config::{self, Attempt, Inspection, Loaded, Report};
 
 use super::say;
 
@@ -26,6 +26,11 @@ impl ConfigArgs {
     /// Reads it, and tells on standard error why it cannot be used. `None`: it cannot.
     pub fn load(&self) -> Option<Loaded> {
         self.attempt().outcome.map_err(|report| tell(&report)).ok()
+    }
+
+    /// Reads it past what is wrong with it, and tells nothing.
+    pub fn inspect(&self) -> Inspection {
+        config::inspect(&self.config, &|name| env::var(name).ok())
     }
 
     /// Reads it, and tells nothing.

@@ -13,6 +13,7 @@ mod completions;
 mod configuration;
 mod credentials;
 mod demo;
+mod doctor;
 mod explain;
 mod health;
 mod key;
@@ -49,6 +50,7 @@ Exit codes:
 enum Verb {
     Serve(serve::Serve),
     Check(check::Check),
+    Doctor(doctor::Doctor),
     Health(health::Health),
     Demo(demo::Demo),
     Explain(explain::Explain),
@@ -68,6 +70,7 @@ impl Cli {
         match self.verb {
             Verb::Serve(verb) => verb.run(),
             Verb::Check(verb) => verb.run(),
+            Verb::Doctor(verb) => verb.run(),
             Verb::Health(verb) => verb.run(),
             Verb::Demo(verb) => verb.run(),
             Verb::Explain(verb) => verb.run(),

@@ -12,9 +12,11 @@ use bytes::Bytes;
 use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
+pub use self::challenge::Challenge;
 use self::exchange::{Answer, Call};
 use self::show::Trace;
-use self::tls::{Identity, Trust};
+use self::tls::Identity;
+pub use self::tls::Trust;
 use super::address::Address;
 use super::credentials::{KeyArgs, TokenArgs};
 use super::{say, stdout, usage};

@@ -263,7 +263,7 @@ fn help_explains() {
     assert_eq!(done(&folder, &["--version"]), concat!("keybound ", env!("CARGO_PKG_VERSION"), "\n"));
     let help = done(&folder, &["--help"]);
     assert!(help.contains("proves possession of the key") && help.contains("Exit codes:"), "{help}");
-    for verb in ["request", "proof", "key", "health", "explain", "schema", "completions"] {
+    for verb in ["request", "proof", "key", "health", "doctor", "explain", "schema", "completions"] {
         let help = run_with(Some("hidden"), &folder, &[verb, "--help"]).out;
         assert!(help.contains("Example") && !help.contains("hidden"), "{help}");
     }

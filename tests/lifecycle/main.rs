@@ -10,6 +10,7 @@ mod access_log;
 mod api;
 mod bad_input;
 mod client;
+mod doctor;
 mod introspection;
 mod issuer;
 mod issuers;

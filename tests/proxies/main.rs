@@ -7,6 +7,7 @@
 #[path = "../lifecycle/api.rs"]
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod api;
+mod doctor;
 #[path = "../lifecycle/issuer.rs"]
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod issuer;
