@@ -6,6 +6,8 @@
 
 mod advice;
 mod answer;
+mod progress;
+mod shown;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,6 +15,8 @@ use std::time::Duration;
 
 pub use advice::Advice;
 pub use answer::{Answer, Blame};
+pub use progress::{Names, Progress};
+pub use shown::{cut, shown, without_long_words};
 
 macro_rules! catalogue {
     ($($(#[doc = $doc:literal])* $reason:ident $slug:literal $answer:ident $sentence:literal;)*) => {
@@ -225,12 +229,6 @@ catalogue! {
     UpstreamTimeout "upstream_timeout" GatewayTimeout "The upstream did not answer in time.";
 }
 
-/// A value of the request for the operator's eyes: short, and harmless in a log.
-pub fn shown(value: &str) -> String {
-    const LONGEST: usize = 200;
-    value.chars().take(LONGEST).flat_map(char::escape_debug).collect()
-}
-
 /// One refusal: the reason, and for the operator what was expected and found.
 ///
 /// The texts go to logs and explanations, never to the client, and never hold a token, proof or key.
@@ -267,6 +265,28 @@ impl Refusal {
     pub const fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
+    }
+
+    /// The same for keeps, with texts of at most so many bytes.
+    #[must_use]
+    pub fn shortened(&self, most: usize) -> Self {
+        let short = |text: &Option<Cow<'static, str>>| match text {
+            Some(Cow::Owned(text)) => Some(Cow::Owned(cut(text, most).to_owned())),
+            other => other.clone(),
+        };
+        Self {
+            reason: self.reason,
+            expected: short(&self.expected),
+            found: short(&self.found),
+            retry_after: self.retry_after,
+        }
+    }
+
+    /// The same for people, without whole thumbprints.
+    #[must_use]
+    pub fn without_long_words(&self) -> Self {
+        let hidden = |text: &Option<Cow<'static, str>>| text.as_deref().map(|text| without_long_words(text).into());
+        Self { expected: hidden(&self.expected), found: hidden(&self.found), ..self.clone() }
     }
 
     /// When to come again, if that is known.

@@ -106,7 +106,7 @@ impl Server {
     /// [`StartError`]; no socket stays open then.
     pub fn start(mut settings: Settings, clock: Arc<dyn Clock>, log: Option<AccessLog>) -> Result<Self, StartError> {
         let bound: Vec<Listener> = settings.listeners.iter().map(Listener::bind).collect::<Result<_, _>>()?;
-        let admin = Listener::bind(&ListenerSettings::plain(settings.admin)).map_err(StartError::Admin)?;
+        let admin = Listener::bind(&ListenerSettings::plain(settings.admin.address)).map_err(StartError::Admin)?;
         let limits = settings.limits.clone();
         let current = Current::new(Gateway::new(&mut settings, clock, log)?);
         let tls = bound.iter().zip(&mut settings.listeners);

@@ -10,7 +10,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use keybound::accept::ListenerSettings;
 use keybound::clock::{Clock as _, SystemClock};
-use keybound::explain::{Issuer, Issuers, Known, Question, Verdict, explain};
+use keybound::explain::{Issuer, Issuers, Known, Mood, Question, Verdict, explain, json, lines};
 use keybound::gateway::Settings;
 use keybound::keys::{IssuerSettings, KeySource, read_jwks_file};
 use keybound::request::{ClientCertificate, PublicUrl};
@@ -26,28 +26,36 @@ use super::configuration::load;
 use super::credentials::{self, TokenArgs};
 use super::{stdout, usage};
 
-mod show;
+mod past;
+
+use past::Past;
 
 /// Where the proof comes from when no argument says.
 const PROOF_VARIABLE: &str = "KEYBOUND_PROOF";
 
 const DPOP: HeaderName = HeaderName::from_static("dpop");
 
-/// Show why a request would pass or be refused.
+/// Show why a request would pass or be refused, or why one was refused.
 ///
 /// Asks every check of the gateway about a token, a proof and a certificate, in the gateway's order and past the first
 /// that fails, and says what was expected and found. Sends nothing and asks nobody: only the running gateway knows whether
 /// the proof was used before, what an issuer says of an opaque token, and its nonces, unless they are made with a
 /// `secret_file`. Never prints the token, the proof or a key.
+///
+/// With --request-id, asks a running gateway instead why it refused that request.
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("known").args(["config", "jwks"]).required(true).multiple(true))]
+#[command(group = ArgGroup::new("known").args(["config", "jwks", "request_id"]).required(true).multiple(true))]
 #[command(after_long_help = "\
 Example:
   export KEYBOUND_PROOF=$(keybound proof --key client.pem --url https://api.example.com/orders)
   keybound explain --config keybound.yaml --url https://api.example.com/orders
+  keybound explain --request-id d45ef4ecb1bfef3b-1
 
-Exit codes: 0 it would pass, 1 it would not or that cannot be told, 2 wrong usage.")]
+Exit codes: 0 it would pass, or the refusal is explained; 1 it would not, or that cannot be told; 2 wrong usage.")]
 pub struct Explain {
+    #[command(flatten)]
+    past: Past,
+
     #[command(flatten)]
     token: TokenArgs,
 
@@ -70,8 +78,8 @@ pub struct Explain {
     method: Method,
 
     /// The URL of the request, as the client uses it.
-    #[arg(long, value_name = "URL")]
-    url: String,
+    #[arg(long, value_name = "URL", required_unless_present = "request_id")]
+    url: Option<String>,
 
     /// The gateway's configuration: its issuers, rules and routes.
     ///
@@ -116,7 +124,11 @@ impl Explain {
     /// # Errors
     /// For `report`.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let address = Address::parse(&self.url).map_err(|message| usage("explain", format!("--url: {message}")))?;
+        if let Some(id) = &self.past.request_id {
+            return self.past.explain(id, self.json);
+        }
+        let address = Address::parse(self.url.as_deref().unwrap_or_default())
+            .map_err(|message| usage("explain", format!("--url: {message}")))?;
         let token = self.token.load()?.ok_or_else(|| {
             usage("explain", "there is no token to explain: --token-file FILE, or the variable KEYBOUND_TOKEN")
         })?;
@@ -161,7 +173,8 @@ impl Explain {
                 explain(&question, &known)
             }
         };
-        let text = if self.json { show::json(&explanation, now) } else { show::lines(&explanation, now) };
+        let text =
+            if self.json { format!("{:#}\n", json(&explanation, now)) } else { lines(&explanation, now, Mood::Would) };
         stdout::write(text.as_bytes())?;
         Ok(match explanation.verdict {
             Verdict::Passes | Verdict::Public => ExitCode::SUCCESS,

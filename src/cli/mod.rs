@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 mod address;
+mod admin;
 mod check;
 mod completions;
 mod configuration;

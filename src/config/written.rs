@@ -329,6 +329,7 @@ written! {
     /// Where the operator looks.
     Admin {
         address: Field<String>,
+        token_file: Nullable<String>,
     }
 
     /// What is written about the gateway's work.

@@ -4,6 +4,12 @@
 //! fails, and a [`Verdict`]. Never: a decision about a request that is really there; nothing here can make a
 //! [`crate::authorize::Authorized`]. What only a running gateway knows (spent proofs, limits, what an issuer says of an
 //! opaque token) is not asked.
+//!
+//! The same of a request that was really there and was refused ([`retell`]): which checks it passed, which failed and
+//! which were not reached follows from the reason and from how far it came, so that nothing of it need be kept.
+
+mod retold;
+mod show;
 
 use std::sync::Arc;
 
@@ -17,6 +23,8 @@ use crate::verify::examine::{self, Checks, Demanded, Examined, KnownIssuer, Want
 use crate::verify::{IssuerRules, Keyset, ProofRules, TokenClaims, TokenHash, is_opaque, unknown_issuer};
 
 pub use crate::verify::examine::{Check, Outcome, Part, Step};
+pub use retold::retell;
+pub use show::{Mood, json, lines};
 
 const TARGET: Step = Step::of(Part::Request, "target", "RFC 9112 §3.2");
 const ROUTE: Step = Step::of(Part::Request, "route", "configuration");
@@ -131,12 +139,12 @@ pub fn explain(question: &Question<'_>, known: &Known<'_>) -> Explanation {
 fn verdict(checks: &[Check]) -> Verdict {
     let failed = checks.iter().find_map(|check| match &check.outcome {
         Outcome::Fails(refusal) => Some(Verdict::Refused(refusal.clone())),
-        Outcome::Holds(_) | Outcome::Needless(_) | Outcome::Open(_) => None,
+        Outcome::Holds(_) | Outcome::Needless(_) | Outcome::Open(_) | Outcome::Unreached => None,
     });
     let open = || {
         checks.iter().find_map(|check| match &check.outcome {
             Outcome::Open(why) => Some(Verdict::Undecided(why.clone().into_owned())),
-            Outcome::Holds(_) | Outcome::Needless(_) | Outcome::Fails(_) => None,
+            Outcome::Holds(_) | Outcome::Needless(_) | Outcome::Fails(_) | Outcome::Unreached => None,
         })
     };
     failed.or_else(open).unwrap_or(Verdict::Passes)

@@ -10,7 +10,7 @@ use super::state::GatewayError;
 use crate::clock::{Clock, ClockWatch};
 use crate::replay::{Questions, ReplayLog, ReplaySettings};
 use crate::request::RequestId;
-use crate::telemetry::Observations;
+use crate::telemetry::{History, Observations, RecentRefusals};
 use crate::time::UnixTime;
 use crate::verify::ProofRules;
 
@@ -18,6 +18,8 @@ pub(super) struct Lasting {
     pub(super) replay: Arc<ReplayLog>,
     pub(super) questions: Questions,
     pub(super) observations: Observations,
+    pub(super) refusals: Arc<RecentRefusals>,
+    pub(super) history: History,
     started: UnixTime,
     draining: AtomicBool,
     /// Whether requests could be sent here once.
@@ -41,6 +43,8 @@ impl Lasting {
             replay: Arc::new(ReplayLog::new(replay, proofs, clock)),
             questions: Questions::default(),
             observations: Observations::default(),
+            refusals: Arc::default(),
+            history: History::default(),
             started: clock.now(),
             draining: AtomicBool::new(false),
             was_ready: AtomicBool::new(false),
@@ -54,6 +58,11 @@ impl Lasting {
     pub(super) fn next_id(&self) -> RequestId {
         let number = self.id_next.fetch_add(1, Ordering::Relaxed);
         RequestId::new(self.id_prefix, number)
+    }
+
+    /// When the process began.
+    pub(super) const fn started(&self) -> UnixTime {
+        self.started
     }
 
     /// A client's iat has whole seconds: until the next one begins, every fresh proof looks older than this process.

@@ -4,6 +4,7 @@
 //! expensive, the token before the proof, side effects last: the message, the route, the credentials, the token,
 //! the binding, limits, replay, policy, the upstream.
 
+mod admin_settings;
 mod body;
 mod current;
 mod facade;
@@ -35,6 +36,7 @@ use crate::telemetry::{Decision, Record};
 use facade::Facade;
 use refused::Asked;
 
+pub use admin_settings::{AdminSettings, AdminToken};
 pub use body::Body;
 pub use current::Current;
 pub use readiness::Readiness;
@@ -155,13 +157,16 @@ impl Gateway {
         asking.answered();
         let verified = match token {
             Ok(token) => presented.verified(token)?,
-            Err(refusal) => return Err(presented.refuse(refusal)),
+            Err(refusal) => {
+                record.progress.opaque = self.tokens.is_asked_about(text, accepted);
+                return Err(presented.refuse(refusal));
+            }
         };
         record.verified(verified.token(), observes);
         // Does the caller possess what the token names?
         let now = self.clock.now();
         let bound = verified.heed(&self.failures, now)?.prove(&self.proofs, &self.tokens, now)?;
-        record.binding = Some(bound.possession().binding());
+        record.proven(bound.possession().binding());
         let proof_age = bound.possession().proof().map(|proof| now.seconds_since(proof.issued_at()));
         // Does the caller ask too much?
         let admitted = bound.admit(&self.limiter, question.as_ref(), now)?;

@@ -1,8 +1,7 @@
 //! A configuration as meant: every value checked, every default filled in, every file read.
 //! `config` makes it from a file, `demo` and the tests make it by hand.
 
-use std::net::SocketAddr;
-
+use super::admin_settings::AdminSettings;
 use crate::accept::{Limits, ListenerSettings};
 use crate::forward::UpstreamSettings;
 use crate::introspect::IntrospectionSettings;
@@ -35,7 +34,7 @@ pub struct Settings {
     /// How often the requests of one sender may fail; `None`: as often as they come.
     pub failures: Option<Rate>,
     /// Where the operator looks.
-    pub admin: SocketAddr,
+    pub admin: AdminSettings,
     /// What is written about it.
     pub telemetry: TelemetrySettings,
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
+use super::admin_settings::AdminSettings;
 use super::facade::Facade;
 use super::lasting::Lasting;
 use super::readiness::Readiness;
@@ -21,7 +22,7 @@ use crate::limits::{Failures, Limiter, RouteLimits};
 use crate::replay::ReplayLog;
 use crate::request::{CertificateField, RequestId};
 use crate::routes::Route;
-use crate::telemetry::{AccessLog, Ledger, Metrics, Observations};
+use crate::telemetry::{AccessLog, History, Ledger, Metrics, Observations, RecentRefusals};
 use crate::time::UnixTime;
 use crate::tokens::Tokens;
 use crate::verify::{Algorithm, ProofRules};
@@ -45,6 +46,7 @@ pub struct Gateway {
     pub(super) lasting: Arc<Lasting>,
     fixed: Fixed,
     identity_set: Bytes,
+    admin: AdminSettings,
 }
 
 /// A gateway that cannot be set up.
@@ -180,8 +182,14 @@ impl Gateway {
             algorithms,
             proofs: settings.proofs.clone(),
             limits: settings.limits.clone(),
-            ledger: Arc::new(Ledger { metrics, clock: Arc::clone(&clock), log }),
+            ledger: Arc::new(Ledger {
+                metrics,
+                clock: Arc::clone(&clock),
+                log,
+                refusals: Arc::clone(&lasting.refusals),
+            }),
             clock,
+            admin: settings.admin.clone(),
             identity_set: Bytes::from(identity_set.to_string()),
             fixed,
             lasting,
@@ -209,10 +217,11 @@ impl Gateway {
     }
 
     /// Lets go of proofs that can no longer be accepted, and of upstream connections that nobody uses; notices when the
-    /// clock was set. About once a second, off the requests' way.
+    /// clock was set; reads off how many requests there were. About once a second, off the requests' way.
     pub fn tidy(&self) {
         let now = self.clock.now();
         self.lasting.tidy(now);
+        self.lasting.history.sample(self.metrics().totals(), now);
         self.limiter.expire(now);
         self.failures.expire(now);
         self.forwarder.tidy();
@@ -231,6 +240,36 @@ impl Gateway {
     /// Who would be refused on routes that only observe, and why.
     pub fn observations(&self) -> &Observations {
         &self.lasting.observations
+    }
+
+    /// The last requests that were refused.
+    pub fn refusals(&self) -> &RecentRefusals {
+        &self.lasting.refusals
+    }
+
+    /// How counters went in the last minutes.
+    pub fn history(&self) -> &History {
+        &self.lasting.history
+    }
+
+    /// When the process began.
+    pub fn started(&self) -> UnixTime {
+        self.lasting.started()
+    }
+
+    /// The rules, the first that matches first.
+    pub fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
+    }
+
+    /// Who is asked about opaque tokens.
+    pub const fn introspectors(&self) -> &Introspectors {
+        self.tokens.introspectors()
+    }
+
+    /// Where the operator looks, and who that may be.
+    pub const fn admin(&self) -> &AdminSettings {
+        &self.admin
     }
 
     /// Announces the end: not ready from now on.

@@ -77,7 +77,7 @@ impl Fixed {
         let default = Limits::default();
         Self {
             listeners: listeners.iter().map(Socket::of).collect(),
-            admin: *admin,
+            admin: admin.address,
             replay: replay.clone(),
             proof_lifetime: proofs.lifetime,
             clock_skew: proofs.clock_skew,

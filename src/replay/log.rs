@@ -111,6 +111,11 @@ impl ReplayLog {
         self.local.entries()
     }
 
+    /// How many proofs it may hold.
+    pub const fn capacity(&self) -> usize {
+        self.local.capacity()
+    }
+
     /// How old a nonce may be for now, if that is less than its lifetime.
     pub fn nonce_lifetime(&self) -> Option<Duration> {
         self.shared.as_ref().and_then(|shared| shared.nonce_lifetime())

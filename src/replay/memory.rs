@@ -119,6 +119,11 @@ impl MemoryLog {
         }
     }
 
+    /// How many proofs it may hold.
+    pub const fn capacity(&self) -> usize {
+        self.places.capacity
+    }
+
     /// How many proofs it holds: those that can still be accepted, and those not yet dropped.
     pub fn entries(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).len()).sum()

@@ -12,8 +12,9 @@ use super::decision::Decision;
 use super::line::{Form, Line};
 use super::metrics::Metrics;
 use super::output::Lines;
+use super::refused::{RecentRefusals, RefusedRequest};
 use crate::clock::Clock;
-use crate::refusal::{Blame, Refusal};
+use crate::refusal::{Blame, Names, Progress, Refusal};
 use crate::request::RequestId;
 use crate::verify::{AccessToken, Binding, base64url};
 
@@ -72,6 +73,8 @@ pub struct Ledger {
     pub clock: Arc<dyn Clock>,
     /// Each request leaves its line here, if anywhere.
     pub log: Option<AccessLog>,
+    /// Those that were refused are remembered here for a while.
+    pub refusals: Arc<RecentRefusals>,
 }
 
 impl fmt::Debug for Ledger {
@@ -107,6 +110,8 @@ pub struct Record {
     pub refusal: Option<Refusal>,
     /// What was proven.
     pub binding: Option<Binding>,
+    /// How far it came.
+    pub progress: Progress,
     /// The verified token: its claims, not its text.
     token: Option<Arc<AccessToken>>,
     /// To the end of the decision.
@@ -135,6 +140,7 @@ impl Record {
             decision: Decision::Refuse,
             refusal: None,
             binding: None,
+            progress: Progress::default(),
             token: None,
             authorization: None,
             upstream: None,
@@ -145,6 +151,7 @@ impl Record {
     /// Who asks, and how, as far as the message does not tell itself.
     pub fn asked(&mut self, client: IpAddr, method: &http::Method) {
         self.client = client;
+        self.progress.read = true;
         if self.method != *method {
             self.method = method.clone();
         }
@@ -169,6 +176,12 @@ impl Record {
 
     /// A token that holds came along. `wanted`: somebody will ask for it, log or no log.
     pub fn verified(&mut self, token: &Arc<AccessToken>, wanted: bool) {
+        let named = token.confirmation().ok().flatten();
+        self.progress.names = Some(Names {
+            key: named.is_some_and(|named| named.jkt.is_some()),
+            certificate: named.is_some_and(|named| named.x5t_s256.is_some()),
+        });
+        self.progress.opaque = token.is_introspected();
         if wanted || self.ledger.log.is_some() {
             self.token = Some(Arc::clone(token));
         }
@@ -177,6 +190,12 @@ impl Record {
     /// The token that holds, if it was kept.
     pub fn token(&self) -> Option<&AccessToken> {
         self.token.as_deref()
+    }
+
+    /// What its token names was proven.
+    pub const fn proven(&mut self, binding: Binding) {
+        self.binding = Some(binding);
+        self.progress.proven = true;
     }
 
     /// There is a decision. One about a request that could not be read is no measure of decisions.
@@ -206,8 +225,23 @@ impl Record {
                 Some(refusal) => self.ledger.metrics.refused(self.route, refusal.reason()),
                 None => {}
             }
+            if let Some(refusal) = &self.refusal {
+                self.ledger.refusals.note(self.refused(refusal));
+            }
             self.ledger.metrics.answered(self.route, self.decision, self.binding, status, after);
         }
+    }
+
+    /// What is remembered of it, once it is refused.
+    fn refused(&self, refusal: &Refusal) -> RefusedRequest {
+        let (host, path) = self.target.split_at_checked(self.path_at).unwrap_or_default();
+        RefusedRequest::new(refusal, self.progress, self.id, self.client, self.ledger.clock.now())
+            .asked(&self.method, host, path)
+            .known(
+                self.route.and_then(|index| self.ledger.metrics.route_name(index)),
+                self.token.as_ref().and_then(|token| token.client_id()),
+                self.decision == Decision::Observe,
+            )
     }
 
     /// Time since the request's head was read.
@@ -231,7 +265,7 @@ impl Record {
         line.text("method", self.method.as_str());
         line.text_if("host", present(host));
         line.text_if("path", present(path));
-        line.text_if("route", self.route.and_then(|index| self.ledger.metrics.route_name(index)));
+        line.text_if("route", self.route.and_then(|index| self.ledger.metrics.route_name(index)).map(|name| &**name));
         line.text("decision", self.decision.as_str());
         if let Some(refusal) = &self.refusal {
             line.text("reason", refusal.reason().slug());

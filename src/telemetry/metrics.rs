@@ -72,8 +72,8 @@ struct RouteMetrics {
 pub struct Metrics {
     registry: Registry,
     routes: Arc<[RouteMetrics]>,
-    requests: IntCounterVec,
-    refusals: IntCounterVec,
+    pub(super) requests: IntCounterVec,
+    pub(super) refusals: IntCounterVec,
     observed: IntCounterVec,
     authorization: Vec<(Option<Binding>, Histogram)>,
     upstreams: Arc<[Histogram]>,
@@ -96,7 +96,8 @@ pub struct Metrics {
     jwks_age: GaugeVec,
     certificate_expiry: GaugeVec,
     handshakes: IntCounterVec,
-    reloads: Reloads,
+    /// What came of reading the configuration again.
+    pub(super) reloads: Reloads,
     /// Open client connections.
     pub connections: IntGauge,
 }
@@ -217,7 +218,7 @@ impl Metrics {
     }
 
     /// The name of the route of that index.
-    pub fn route_name(&self, index: usize) -> Option<&str> {
+    pub fn route_name(&self, index: usize) -> Option<&Arc<str>> {
         Some(self.routes.get(index)?.requests.route())
     }
 
@@ -243,7 +244,7 @@ impl Metrics {
     pub fn refused(&self, route: Option<usize>, reason: Reason) {
         let Some(route) = self.route(route) else { return };
         if let Some(slot) = route.refusals.get(reason as usize) {
-            slot.get_or_init(|| self.refusals.with_label_values(&[route.requests.route(), reason.slug()])).inc();
+            slot.get_or_init(|| self.refusals.with_label_values(&[&**route.requests.route(), reason.slug()])).inc();
         }
     }
 
@@ -251,7 +252,7 @@ impl Metrics {
     pub fn observed(&self, route: Option<usize>, reason: Reason) {
         let Some(route) = self.route(route) else { return };
         if let Some(slot) = route.observed.get(reason as usize) {
-            slot.get_or_init(|| self.observed.with_label_values(&[route.requests.route(), reason.slug()])).inc();
+            slot.get_or_init(|| self.observed.with_label_values(&[&**route.requests.route(), reason.slug()])).inc();
         }
     }
 

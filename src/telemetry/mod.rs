@@ -3,20 +3,26 @@
 mod access;
 mod decision;
 mod families;
+mod history;
 mod introspection;
 mod line;
 mod log;
 mod metrics;
 mod observed;
 mod output;
+mod refused;
 mod reloads;
 mod requests;
 mod settings;
+mod totals;
 
 pub use access::{AccessLog, Ledger, Record};
 pub use decision::Decision;
+pub use history::{History, Moment, Recently};
 pub use introspection::IntrospectionReading;
 pub use log::{Log, LogControl, LogError};
 pub use metrics::{Metrics, Snapshot, StoreReading};
 pub use observed::{Observations, Observed};
+pub use refused::{RecentRefusals, RefusedRequest};
 pub use settings::{LogFormat, TelemetrySettings};
+pub use totals::{RouteTotals, Totals};

@@ -32,4 +32,15 @@ impl Reloads {
         self.total.with_label_values(&[RESULTS[usize::from(in_force)]]).inc();
         self.current.set(in_force.into());
     }
+
+    /// How often it came into force, and how often it was refused.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        let [refused, in_force] = RESULTS.map(|result| self.total.with_label_values(&[result]).get());
+        (in_force, refused)
+    }
+
+    /// Whether what the files say is in force.
+    pub(super) fn is_current(&self) -> bool {
+        self.current.get() == 1
+    }
 }

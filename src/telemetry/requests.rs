@@ -1,6 +1,6 @@
 //! The counters of requests of one route, each resolved when it first counts: no lock and no hash after that.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use prometheus::{IntCounter, IntCounterVec};
 
@@ -20,7 +20,7 @@ type Row = Box<[OnceLock<IntCounter>]>;
 
 /// The series of one route in `keybound_requests_total`.
 pub struct Requests {
-    route: String,
+    route: Arc<str>,
     /// By decision and binding. Few of them ever occur, so each is made when it does.
     rows: [OnceLock<Row>; Decision::ALL.len() * BINDINGS],
 }
@@ -28,11 +28,11 @@ pub struct Requests {
 impl Requests {
     /// Of the route of that name.
     pub fn new(route: &str) -> Self {
-        Self { route: route.to_owned(), rows: [const { OnceLock::new() }; Decision::ALL.len() * BINDINGS] }
+        Self { route: route.into(), rows: [const { OnceLock::new() }; Decision::ALL.len() * BINDINGS] }
     }
 
     /// The route.
-    pub fn route(&self) -> &str {
+    pub const fn route(&self) -> &Arc<str> {
         &self.route
     }
 
@@ -47,7 +47,7 @@ impl Requests {
     pub fn count(&self, family: &IntCounterVec, decision: Decision, binding: Option<Binding>, code: u16) {
         let resolve = || {
             let binding = binding.map_or(NO_BINDING, Binding::as_str);
-            family.with_label_values(&[self.route.as_str(), decision.as_str(), binding, code.to_string().as_str()])
+            family.with_label_values(&[&*self.route, decision.as_str(), binding, code.to_string().as_str()])
         };
         match self.slot(decision, binding, code) {
             Some(slot) => slot.get_or_init(resolve).inc(),

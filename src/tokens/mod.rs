@@ -125,8 +125,7 @@ impl Tokens {
             return Ok(known);
         }
         // Rare, and large as futures: they would be moved about with every request.
-        if !self.introspectors.is_empty()
-            && is_opaque(token)
+        if self.is_asked_about(token, accepted)
             && let Some(introspector) = self.introspectors.only(accepted)
         {
             return Box::pin(introspector.verify(token, hash)).await;
@@ -158,6 +157,11 @@ impl Tokens {
         verified.check(issuer.rules(), clock.now())?;
         self.memory.verified.insert(hash, Remembered { token: Arc::clone(&verified), length: token.len() });
         Ok(verified)
+    }
+
+    /// Whether this token is for an issuer to read that may be asked.
+    pub fn is_asked_about(&self, token: &str, accepted: &[String]) -> bool {
+        !self.introspectors.is_empty() && is_opaque(token) && self.introspectors.only(accepted).is_some()
     }
 
     fn recall(&self, hash: &TokenHash, issuers: &Issuers) -> Result<Option<Arc<AccessToken>>, Refusal> {

@@ -205,6 +205,11 @@ impl AccessToken {
         matches!(self.ground, Ground::Signature(key, algorithm) if keys.contains(key, algorithm))
     }
 
+    /// Whether its issuer was asked about it, because only that can read it.
+    pub const fn is_introspected(&self) -> bool {
+        matches!(self.ground, Ground::Introspection)
+    }
+
     /// What it says.
     pub const fn claims(&self) -> &TokenClaims {
         &self.claims

@@ -17,6 +17,7 @@ mod issuers;
 mod limits;
 mod log_output;
 mod metrics;
+mod page;
 mod process;
 mod reload;
 mod reload_trust;

@@ -257,6 +257,31 @@ async fn babbler(secret: &str) -> String {
     address.to_string()
 }
 
+/// Whatever the admin port remembers of these requests.
+async fn nothing_secret_is_ever_shown(stage: &Stage, gateway: &Gateway, secrets: &Secrets) {
+    let json = [("Accept", "application/json")];
+    let mut shown = vec![gateway.admin_with("/", &[("Accept", "text/html")]).await.text()];
+    for path in ["/state.json", "/observed", "/metrics", "/readyz"] {
+        shown.push(gateway.admin(path).await.text());
+    }
+    let mut explained = BTreeSet::new();
+    for line in gateway.access_lines() {
+        let path = format!("/explain/{}", line["request_id"].as_str().unwrap());
+        let answer = gateway.admin_with(&path, &json).await;
+        if answer.status == 200 {
+            let told: Value = serde_json::from_slice(&answer.body).unwrap();
+            explained.extend(told["reason"].as_str().map(str::to_owned));
+            shown.extend([answer.text(), gateway.admin(&path).await.text()]);
+        }
+    }
+    assert!(explained.len() > 25 && shown.len() > 100, "{} {explained:?}", shown.len());
+    for text in shown {
+        let found = secrets.found_in(&text);
+        assert!(found.is_empty(), "{found:?} in {text}");
+        assert!(!text.contains(&stage.key.thumbprint()) && !text.contains("alice"), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn nothing_secret_is_ever_written() {
     let stage = Stage::set().await;
@@ -293,6 +318,7 @@ async fn nothing_secret_is_ever_written() {
     stage.issuer.becomes(Mood::Html);
     battery.send_token(|token| drop(token.header.insert("kid".into(), "k7".into()))).await;
     let Battery { secrets, sent, .. } = battery;
+    nothing_secret_is_ever_shown(&stage, &gateway, &secrets).await;
 
     // All lines are there at the end.
     gateway.program.signal("TERM");

@@ -233,8 +233,22 @@ impl Gateway {
     }
 
     pub async fn admin(&self, path: &str) -> Answer {
-        let dialer = Dialer { address: self.admin, tls: None, server_name: String::new(), announce: Vec::new() };
-        dialer.send(Http::One, &message(path, &[])).await.unwrap()
+        self.admin_with(path, &[]).await
+    }
+
+    /// The same with more fields.
+    pub async fn admin_with(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        self.admin_from(&self.admin.to_string(), path, fields).await
+    }
+
+    /// The same by another name.
+    pub async fn admin_from(&self, host: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let message = Message { host: Some(host.to_owned()), ..message(path, fields) };
+        self.admin_dialer().send(Http::One, &message).await.unwrap()
+    }
+
+    pub fn admin_dialer(&self) -> Dialer {
+        Dialer { address: self.admin, tls: None, server_name: String::new(), announce: Vec::new() }
     }
 
     /// Status and text of `/readyz`.

@@ -230,7 +230,7 @@ fn settings(certificate: ServerCertificate, issuer: &Issuer, api: SocketAddr) ->
         }],
         failures: None,
         limits: Limits { drain_timeout: Duration::from_secs(2), ..Limits::default() },
-        admin: ANY,
+        admin: ANY.into(),
         telemetry: TelemetrySettings::default(),
     }
 }

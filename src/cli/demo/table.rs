@@ -144,6 +144,7 @@ pub fn commands(stage: &Stage, keepsakes: &Keepsakes, style: Style) -> String {
                 file(Keepsakes::MTLS_TOKEN)
             ),
         ),
+        ("a live page for people: open this in a browser", format!("http://{}/", stage.admin())),
         ("what the operator sees", format!("curl http://{}/metrics", stage.admin())),
     ];
     let mut text =

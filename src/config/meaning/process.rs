@@ -3,12 +3,15 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::listeners::report_file;
 use super::replicas::Replicas;
+use super::secrets::secret;
 use super::{algorithms, count, nonces, socket_address, timeout, within};
 use crate::accept::Limits;
 use crate::config::reading::{Field, Reading};
 use crate::config::values::Size;
 use crate::config::written::{self, Listener, LogFormat, LogLevel};
+use crate::gateway::{AdminSettings, AdminToken};
 use crate::telemetry::{self, TelemetrySettings};
 use crate::verify::ProofRules;
 
@@ -55,7 +58,7 @@ pub fn admin(
     written: &written::Admin,
     listeners: &Field<Vec<Field<Listener>>>,
     reading: &mut Reading<'_>,
-) -> SocketAddr {
+) -> AdminSettings {
     let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 9090));
     let address = written.address.meaning(reading, |text| socket_address(text)).unwrap_or(default);
     for (_, listener) in super::values(listeners) {
@@ -67,7 +70,17 @@ pub fn admin(
                 .also(listener.address.place, "taken by this listener");
         }
     }
-    address
+    AdminSettings { address, token: admin_token(&written.token_file, reading) }
+}
+
+fn admin_token(field: &Field<String>, reading: &mut Reading<'_>) -> Option<AdminToken> {
+    let secret = secret(field, reading)?;
+    if secret.len() < AdminToken::SHORTEST {
+        let path = reading.path(field.value().map_or("", String::as_str));
+        let (least, found) = (AdminToken::SHORTEST, secret.len());
+        report_file(field, &path, &format!("expected a secret of at least {least} bytes, found {found}"), reading);
+    }
+    Some(AdminToken::of(&secret))
 }
 
 pub fn telemetry(written: &written::Telemetry, reading: &mut Reading<'_>) -> TelemetrySettings {

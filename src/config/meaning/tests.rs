@@ -86,7 +86,7 @@ fn the_valid_case_is_valid_and_has_the_documented_defaults() {
     let (settings, warnings) = read(VALID).unwrap();
     let [replay] = warnings.findings() else { panic!("{warnings}") };
     assert!(is(replay, Severity::Warning, "replay.store", "replicas do not share them"));
-    assert_eq!(settings.admin.to_string(), "127.0.0.1:9090");
+    assert_eq!(settings.admin.address.to_string(), "127.0.0.1:9090");
     assert_eq!(settings.issuers[0].rules.token_types, ["at+jwt"]);
     assert_eq!((settings.routes[0].name.as_str(), settings.upstreams[0].name.as_str()), ("/", "http://127.0.0.1:8080"));
     let Access::Enforce(policy) = &settings.routes[0].access else { panic!("public") };

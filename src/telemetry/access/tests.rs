@@ -15,7 +15,7 @@ fn lines_of(form: Option<Form>, fill: impl FnOnce(&Arc<Ledger>)) -> (String, Arc
     let log = form.map(|form| AccessLog::new(output.lines().clone(), form));
     let metrics = Arc::new(Metrics::new(&["api"], &[]).unwrap());
     let clock = Arc::new(ManualClock::at(UnixTime::from_millis(1_795_351_414_309)));
-    fill(&Arc::new(Ledger { metrics: Arc::clone(&metrics), clock, log }));
+    fill(&Arc::new(Ledger { metrics: Arc::clone(&metrics), clock, log, refusals: Arc::default() }));
     drop(output);
     (io::read_to_string(reader).unwrap(), metrics)
 }

@@ -4,8 +4,8 @@
 //! for which a request is refused. Leaves nothing but words: no [`AccessToken`](super::AccessToken) and no
 //! [`Proof`](super::Proof) can be made here, whatever holds. Shows no token, proof, signature or key.
 
-mod proof;
-mod token;
+pub(crate) mod proof;
+pub(crate) mod token;
 
 use std::borrow::Cow;
 
@@ -25,8 +25,12 @@ pub enum Part {
     Binding,
     /// The DPoP proof.
     Proof,
+    /// How much the caller may ask.
+    Limits,
     /// What the route demands of a token that holds.
     Policy,
+    /// The API behind the gateway.
+    Upstream,
 }
 
 impl Part {
@@ -37,7 +41,9 @@ impl Part {
             Self::Token => "token",
             Self::Binding => "binding",
             Self::Proof => "proof",
+            Self::Limits => "limits",
             Self::Policy => "policy",
+            Self::Upstream => "upstream",
         }
     }
 }
@@ -71,6 +77,8 @@ pub enum Outcome {
     Needless(Cow<'static, str>),
     /// It would be asked and cannot be, and why: nobody knows what would come of it.
     Open(Cow<'static, str>),
+    /// It was not asked, because an earlier one did not hold: only of requests that were really there.
+    Unreached,
 }
 
 /// A step and its outcome.

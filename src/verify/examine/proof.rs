@@ -12,23 +12,23 @@ use crate::verify::jws::Compact;
 use crate::verify::nonce::Nonces;
 use crate::verify::rules::ProofRules;
 
-const FIELD: Step = Step::of(Part::Proof, "field", "RFC 9449 §4.3 (1)");
-const FORM: Step = Step::of(Part::Proof, "form", "RFC 9449 §4.3 (2)");
-const TYPE: Step = Step::of(Part::Proof, "typ", "RFC 9449 §4.3 (4)");
-const CRITICAL: Step = Step::of(Part::Proof, "crit", "RFC 7515 §4.1.11");
-const ALGORITHM: Step = Step::of(Part::Proof, "alg", "RFC 9449 §4.3 (5)");
-const KEY: Step = Step::of(Part::Proof, "jwk", "RFC 9449 §4.3 (7)");
-const ALLOWED: Step = Step::of(Part::Proof, "alg here", "RFC 9449 §4.3 (5)");
-const PAYLOAD: Step = Step::of(Part::Proof, "payload", "RFC 9449 §4.3 (2)");
-const CLAIMS: Step = Step::of(Part::Proof, "claims", "RFC 9449 §4.3 (3)");
-const METHOD: Step = Step::of(Part::Proof, "htm", "RFC 9449 §4.3 (8)");
-const TARGET: Step = Step::of(Part::Proof, "htu", "RFC 9449 §4.3 (9)");
-const TOKEN: Step = Step::of(Part::Proof, "ath", "RFC 9449 §4.3 (12)");
-const BOUND: Step = Step::of(Part::Proof, "key of the token", "RFC 9449 §4.3 (12)");
-const TIME: Step = Step::of(Part::Proof, "iat", "RFC 9449 §4.3 (11)");
-const SIGNATURE: Step = Step::of(Part::Proof, "signature", "RFC 9449 §4.3 (6)");
-const NONCE: Step = Step::of(Part::Proof, "nonce", "RFC 9449 §4.3 (10)");
-const REPLAY: Step = Step::of(Part::Proof, "used before", "RFC 9449 §11.1");
+pub const FIELD: Step = Step::of(Part::Proof, "field", "RFC 9449 §4.3 (1)");
+pub const FORM: Step = Step::of(Part::Proof, "form", "RFC 9449 §4.3 (2)");
+pub const TYPE: Step = Step::of(Part::Proof, "typ", "RFC 9449 §4.3 (4)");
+pub const CRITICAL: Step = Step::of(Part::Proof, "crit", "RFC 7515 §4.1.11");
+pub const ALGORITHM: Step = Step::of(Part::Proof, "alg", "RFC 9449 §4.3 (5)");
+pub const KEY: Step = Step::of(Part::Proof, "jwk", "RFC 9449 §4.3 (7)");
+pub const ALLOWED: Step = Step::of(Part::Proof, "alg here", "RFC 9449 §4.3 (5)");
+pub const PAYLOAD: Step = Step::of(Part::Proof, "payload", "RFC 9449 §4.3 (2)");
+pub const CLAIMS: Step = Step::of(Part::Proof, "claims", "RFC 9449 §4.3 (3)");
+pub const METHOD: Step = Step::of(Part::Proof, "htm", "RFC 9449 §4.3 (8)");
+pub const TARGET: Step = Step::of(Part::Proof, "htu", "RFC 9449 §4.3 (9)");
+pub const TOKEN: Step = Step::of(Part::Proof, "ath", "RFC 9449 §4.3 (12)");
+pub const BOUND: Step = Step::of(Part::Proof, "key of the token", "RFC 9449 §4.3 (12)");
+pub const TIME: Step = Step::of(Part::Proof, "iat", "RFC 9449 §4.3 (11)");
+pub const SIGNATURE: Step = Step::of(Part::Proof, "signature", "RFC 9449 §4.3 (6)");
+pub const NONCE: Step = Step::of(Part::Proof, "nonce", "RFC 9449 §4.3 (10)");
+pub const REPLAY: Step = Step::of(Part::Proof, "used before", "RFC 9449 §11.1");
 
 /// What a proof must be for.
 #[derive(Debug, Clone, Copy)]

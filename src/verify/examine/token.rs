@@ -15,21 +15,21 @@ use crate::verify::rules::IssuerRules;
 use crate::verify::signed;
 use crate::verify::token_claims::{Form, TokenClaims};
 
-const FORM: Step = Step::of(Part::Token, "form", "RFC 7515 §7.1");
-const CRITICAL: Step = Step::of(Part::Token, "crit", "RFC 7515 §4.1.11");
-const ALGORITHM: Step = Step::of(Part::Token, "alg", "RFC 8725 §3.1");
-const PAYLOAD: Step = Step::of(Part::Token, "payload", "RFC 7519 §7.2");
-const ISSUER: Step = Step::of(Part::Token, "iss", "RFC 9068 §4");
-const TYPE: Step = Step::of(Part::Token, "typ", "RFC 9068 §4");
-const ALLOWED: Step = Step::of(Part::Token, "alg of the issuer", "RFC 8725 §3.1");
-const SIGNATURE: Step = Step::of(Part::Token, "signature", "RFC 9068 §4");
-const CLAIMS: Step = Step::of(Part::Token, "claims", "RFC 9068 §2.2");
-const AUDIENCE: Step = Step::of(Part::Token, "aud", "RFC 9068 §4");
-const EXPIRY: Step = Step::of(Part::Token, "exp", "RFC 9068 §4");
-const BEGINNING: Step = Step::of(Part::Token, "nbf and iat", "RFC 7519 §4.1.5");
-const CONFIRMATION: Step = Step::of(Part::Binding, "cnf", "RFC 7800 §3.1");
-const DEMAND: Step = Step::of(Part::Binding, "scheme and kind", "RFC 9449 §7.2");
-const CERTIFICATE: Step = Step::of(Part::Binding, "certificate", "RFC 8705 §3");
+pub const FORM: Step = Step::of(Part::Token, "form", "RFC 7515 §7.1");
+pub const CRITICAL: Step = Step::of(Part::Token, "crit", "RFC 7515 §4.1.11");
+pub const ALGORITHM: Step = Step::of(Part::Token, "alg", "RFC 8725 §3.1");
+pub const PAYLOAD: Step = Step::of(Part::Token, "payload", "RFC 7519 §7.2");
+pub const ISSUER: Step = Step::of(Part::Token, "iss", "RFC 9068 §4");
+pub const TYPE: Step = Step::of(Part::Token, "typ", "RFC 9068 §4");
+pub const ALLOWED: Step = Step::of(Part::Token, "alg of the issuer", "RFC 8725 §3.1");
+pub const SIGNATURE: Step = Step::of(Part::Token, "signature", "RFC 9068 §4");
+pub const CLAIMS: Step = Step::of(Part::Token, "claims", "RFC 9068 §2.2");
+pub const AUDIENCE: Step = Step::of(Part::Token, "aud", "RFC 9068 §4");
+pub const EXPIRY: Step = Step::of(Part::Token, "exp", "RFC 9068 §4");
+pub const BEGINNING: Step = Step::of(Part::Token, "nbf and iat", "RFC 7519 §4.1.5");
+pub const CONFIRMATION: Step = Step::of(Part::Binding, "cnf", "RFC 7800 §3.1");
+pub const DEMAND: Step = Step::of(Part::Binding, "scheme and kind", "RFC 9449 §7.2");
+pub const CERTIFICATE: Step = Step::of(Part::Binding, "certificate", "RFC 8705 §3");
 
 /// What is known of the issuer that a token claims.
 pub struct KnownIssuer<'a> {

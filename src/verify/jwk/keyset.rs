@@ -74,6 +74,11 @@ impl Keyset {
         self.keys.iter().any(|entry| entry.key.thumbprint() == thumbprint && entry.key.algorithm() == algorithm)
     }
 
+    /// `kid` and algorithm of every key; one that fits several algorithms comes once for each.
+    pub fn entries(&self) -> impl Iterator<Item = (Option<&str>, Algorithm)> {
+        self.keys.iter().map(|entry| (entry.kid.as_deref(), entry.key.algorithm()))
+    }
+
     /// How many different keys there are.
     pub fn len(&self) -> usize {
         let mut thumbprints: Vec<_> = self.keys.iter().map(|entry| entry.key.thumbprint()).collect();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use keybound::clock::Clock as _;
-use keybound::explain::{Explanation, Issuer, Issuers, Known, Question, Verdict, explain};
+use keybound::explain::{Check, Explanation, Issuer, Issuers, Known, Outcome, Question, Verdict, explain, retell};
 use keybound::keys::read_jwks_file;
 use keybound::refusal::Reason;
 use keybound::request::{ClientCertificate, PublicUrl};
@@ -14,6 +14,7 @@ use keybound::verify::{IssuerRules, ProofRules};
 use sha2::{Digest as _, Sha256};
 
 use super::shot::Shot;
+use super::wire::Answer;
 use super::{HOST, NOW, Plan, ROUTE, World};
 
 /// What a configuration says, and the key file that it names.
@@ -171,5 +172,29 @@ impl World {
             assert_eq!(explanation.verdict, Verdict::Passes, "{}", shot.what());
         }
         assert!(!shot.leaks_into(&format!("{explanation:?}")), "an explanation shows no token: {}", shot.what());
+    }
+
+    /// A refused request is remembered by its id, and what is told of it later is what an explanation shows: it failed
+    /// no later, and whatever is said to have held did.
+    pub fn remembers(&self, reason: Reason, answer: &Answer, shot: &Shot) {
+        // What is no request has no id.
+        let Some(id) = answer.header("x-request-id") else { return };
+        let gateway = self.server.gateway();
+        let remembered = gateway.refusals().find(id).expect("a refused request is remembered");
+        assert_eq!(remembered.refusal.reason(), reason, "{}", shot.what());
+        let told = retell(&remembered.refusal, remembered.progress);
+        let fails = |check: &&Check| matches!(check.outcome, Outcome::Fails(_));
+        let failed: Vec<_> = told.iter().filter(fails).collect();
+        assert_eq!(failed.len(), 1, "{} {told:#?}", shot.what());
+        assert!(!shot.leaks_into(&format!("{remembered:?} {told:?}")), "nothing secret is kept: {}", shot.what());
+        let Some(explanation) = self.explanation(shot).filter(|_| !is_beyond(reason)) else { return };
+        let place = |of: &Check| explanation.checks.iter().position(|check| check.step == of.step);
+        let first = explanation.checks.iter().position(|check| fails(&check)).unwrap();
+        assert!(place(failed[0]).is_some_and(|place| place <= first), "{} {told:#?}", shot.what());
+        for held in told.iter().filter(|check| matches!(check.outcome, Outcome::Holds(_))) {
+            let Some(there) = place(held) else { continue };
+            let shown = &explanation.checks[there].outcome;
+            assert!(matches!(shown, Outcome::Holds(_)), "{held:?} is shown as {shown:?}: {}", shot.what());
+        }
     }
 }

@@ -395,6 +395,7 @@ impl World {
         assert_eq!(self.spent(), spent, "no proof was spent: {context}");
         shape::assert_refusal(&answer, reason, shot);
         self.explains(Some(reason), shot);
+        self.remembers(reason, &answer, shot);
         let good = shot.good_sibling(self).send(http).await;
         assert_eq!(good.status, 200, "a good request still passes after {context}: {good:?}");
         assert_eq!(self.upstream.count(), seen + 1, "and reaches the upstream: {context}");
@@ -457,7 +458,7 @@ pub fn settings(plan: Plan, upstream: std::net::SocketAddr, jwks_file: &std::pat
         routes,
         limits: plan.limits,
         failures: plan.failures,
-        admin: "127.0.0.1:0".parse().unwrap(),
+        admin: std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into(),
         telemetry: TelemetrySettings::default(),
     }
 }

@@ -8,12 +8,13 @@ use crate::time::UnixTime;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef\n";
 const OTHER: &str = "fedcba9876543210fedcba9876543210";
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("secret", SECRET),
     ("other", OTHER),
     ("short", "0123456789abcdef0123456789abcde\n\n"),
     ("empty", " \n"),
     ("password", "open sesame\n"),
+    ("brief", "open sesame\n"),
 ];
 
 fn meant(yaml: &str) -> (Settings, Report) {
@@ -90,6 +91,23 @@ fn nonces_are_checked() {
         ("secret_file: secret, lifetime: 2h", "dpop.nonce.lifetime", "at most 1h"),
     ] {
         refused_beside(&FILES, &[("top", &nonce(members), field, message)]);
+    }
+}
+
+#[test]
+fn the_secret_of_the_admin_port_is_read_from_a_file() {
+    let token = |admin: &str| meant(&format!("replicas: 1\nadmin: {{ {admin} }}")).0.admin.token;
+    let of_file = token("token_file: secret").unwrap();
+    assert!(of_file.is(SECRET.trim().as_bytes()) && !of_file.is(SECRET.as_bytes()) && !of_file.is(b""));
+    assert!(token("token_file: null").is_none() && token("address: '0.0.0.0:9090'").is_none());
+    for (file, message) in [
+        ("nowhere", "nowhere: cannot be read"),
+        ("brief", "expected a secret of at least 16 bytes, found 11"),
+        ("empty", "found an empty file"),
+        ("5", "expected a text"),
+    ] {
+        let admin = format!("admin: {{ token_file: {file} }}");
+        refused_beside(&FILES, &[("top", &admin, "admin.token_file", message)]);
     }
 }
 

@@ -2,13 +2,23 @@
 
 use std::fmt::Write as _;
 
-use keybound::explain::{Check, Explanation, Outcome, Verdict};
-use keybound::refusal::Refusal;
-use keybound::time::UnixTime;
 use serde_json::{Value, json};
 
+use super::{Check, Explanation, Outcome, Verdict};
+use crate::refusal::Refusal;
+use crate::time::UnixTime;
+
+/// What is explained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    /// A request that was not sent.
+    Would,
+    /// One that was refused.
+    Was,
+}
+
 /// One line for each check, and the verdict in the last one.
-pub fn lines(explanation: &Explanation, now: UnixTime) -> String {
+pub fn lines(explanation: &Explanation, at: UnixTime, mood: Mood) -> String {
     let mut text = String::new();
     let mut part = None;
     // Writing to a string does not fail.
@@ -19,17 +29,18 @@ pub fn lines(explanation: &Explanation, now: UnixTime) -> String {
             Outcome::Holds(found) => ('✔', found.clone().unwrap_or_default()),
             Outcome::Fails(refusal) => ('✘', refusal.to_string()),
             Outcome::Needless(why) | Outcome::Open(why) => ('–', format!("not asked: {why}")),
+            Outcome::Unreached => ('–', "not reached".to_owned()),
         };
         let line = format!("{head:<8} {mark} {:<18} {:<20} {detail}", step.what, step.specification);
         let _ = writeln!(text, "{}", line.trim_end());
     }
-    let _ = writeln!(text, "\n{}", verdict(explanation, now));
+    let _ = writeln!(text, "\n{}", verdict(explanation, at, mood));
     text
 }
 
-fn verdict(explanation: &Explanation, now: UnixTime) -> String {
-    let now = now.rfc3339();
-    let at = now.as_str();
+fn verdict(explanation: &Explanation, at: UnixTime, mood: Mood) -> String {
+    let at = at.rfc3339();
+    let at = at.as_str();
     match &explanation.verdict {
         Verdict::Passes => format!("At {at} it would pass, if the proof, where there is one, was not used before."),
         Verdict::Public => format!("At {at} it would pass: the route is public, nobody looks at credentials."),
@@ -38,9 +49,14 @@ fn verdict(explanation: &Explanation, now: UnixTime) -> String {
             let answer = refusal.reason().answer();
             let error = answer.oauth_error().map_or_else(String::new, |error| format!(" {error}"));
             let advice = refusal.reason().advice();
-            let all_the_same = if explanation.observes { " (the route only observes: it passes unproven)" } else { "" };
+            let (verb, all_the_same) = match (mood, explanation.observes) {
+                (Mood::Would, false) => ("would be refused", ""),
+                (Mood::Would, true) => ("would be refused", " (the route only observes: it passes unproven)"),
+                (Mood::Was, false) => ("was refused", ""),
+                (Mood::Was, true) => ("would have been refused", " (the route only observes: it passed unproven)"),
+            };
             format!(
-                "At {at} it would be refused: {}{error}, {}{all_the_same}. Client: {} Operator: {}",
+                "At {at} it {verb}: {}{error}, {}{all_the_same}. Client: {} Operator: {}",
                 answer.status(),
                 refusal.reason().slug(),
                 advice.client,
@@ -51,10 +67,10 @@ fn verdict(explanation: &Explanation, now: UnixTime) -> String {
 }
 
 /// The same as one JSON object.
-pub fn json(explanation: &Explanation, now: UnixTime) -> String {
+pub fn json(explanation: &Explanation, at: UnixTime) -> Value {
     let checks: Vec<Value> = explanation.checks.iter().map(check).collect();
     let mut all = json!({
-        "at": now.rfc3339().as_str(),
+        "at": at.rfc3339().as_str(),
         "route": explanation.route,
         "observes": explanation.observes,
         "checks": checks,
@@ -74,7 +90,7 @@ pub fn json(explanation: &Explanation, now: UnixTime) -> String {
             all["operator"] = advice.operator.into();
         }
     }
-    format!("{all:#}\n")
+    all
 }
 
 fn check(Check { step, outcome }: &Check) -> Value {
@@ -98,6 +114,7 @@ fn check(Check { step, outcome }: &Check) -> Value {
             check["why"] = why.as_ref().into();
             "open"
         }
+        Outcome::Unreached => "unreached",
     };
     check["outcome"] = outcome.into();
     check
