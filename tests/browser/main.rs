@@ -1,11 +1,12 @@
 //! A script in a real browser calls an API of another origin through the real binary, with a token from a real
 //! authorization server and a key that the browser never gives out.
 //!
-//! What the page looked like and what it said is left in `target/browser`.
+//! Beside it, the admin port's page for people. What the pages looked like and what they said is left in `target/browser`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on must fail")]
 #![allow(clippy::pedantic, missing_docs, reason = "pedantry is for what ships")]
 
+mod admin;
 #[path = "../interop/stage.rs"]
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod stage;
