@@ -11,7 +11,7 @@ use super::REQUEST_ID;
 use super::body::Body;
 use super::state::Gateway;
 use crate::authorize::Refused;
-use crate::refusal::{Answer, Blame, Refusal, shown};
+use crate::refusal::{Answer, Blame, Progress, Refusal, shown};
 use crate::request::Scheme;
 use crate::respond::{self, Circumstances, Metadata, cors};
 use crate::routes::Route;
@@ -125,6 +125,10 @@ impl Gateway {
         if reason.answer() == Answer::Malformed {
             // Whoever cannot be understood is not listened to further.
             parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if record.decision == Decision::Observe {
+            // It came to its upstream whatever its checks said.
+            record.progress = Progress { read: true, ..Progress::default() };
         }
         record.decision = match reason.answer().blame() {
             Blame::Client => Decision::Refuse,

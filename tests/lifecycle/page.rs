@@ -127,6 +127,23 @@ async fn without_an_access_log_nothing_more_is_kept() {
 }
 
 #[tokio::test]
+async fn of_a_request_that_only_observing_let_pass_no_check_is_said_to_have_held() {
+    let stage = Stage::set().await;
+    let observing = "\n  - { name: trial, match: { path_prefix: /trial }, upstream: 'http://127.0.0.1:1', access: { mode: observe } }";
+    let gateway = stage.gateway_with(|it| it.routes += observing).await;
+    let call = stage.call("/trial/item");
+    let (proven, replayed) = (gateway.send(&call).await, gateway.send(&call).await);
+    for (answer, outcome) in [(proven, "holds"), (replayed, "needless")] {
+        assert_eq!(answer.status, 502);
+        let told = explained(&gateway, id(&answer)).await;
+        assert_eq!(told["reason"], "upstream_unreachable");
+        let checks = told["checks"].as_array().unwrap();
+        let of = |what: &str| checks.iter().find(|check| check["what"] == what).unwrap()["outcome"].clone();
+        assert_eq!((of("route"), of("used before")), (json!("holds"), json!(outcome)), "{told:#}");
+    }
+}
+
+#[tokio::test]
 async fn a_flood_of_refusals_costs_a_few_places() {
     let stage = Stage::set().await;
     let gateway = stage.gateway().await;
