@@ -86,7 +86,7 @@ async fn a_refusal_is_explained_check_by_check() {
     );
     assert!(out.contains("it was refused: 401 invalid_dpop_proof, proof_method. Client: Sign the method"), "{out}");
     let (code, out, _) = asked(&stage, gateway.admin, id(&refused), &["--json"]).await;
-    assert_eq!((code, serde_json::from_str::<Value>(&out).unwrap()), (0, told));
+    assert_eq!((code, &serde_json::from_str::<Value>(&out).unwrap()), (0, &told));
 
     let (code, out, err) = asked(&stage, gateway.admin, id(&passed), &[]).await;
     assert!(code == 1 && out.is_empty() && err.contains("no refused request of this id is remembered here"), "{err}");
@@ -98,6 +98,11 @@ async fn a_refusal_is_explained_check_by_check() {
         (&state["refusals"][0]["request_id"], &state["refusals"][0]["reason"]),
         (&json!(id(&refused)), &json!("proof_method"))
     );
+    let documented = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/admin.md")).unwrap();
+    for name in state.as_object().unwrap().keys().chain(told.as_object().unwrap().keys().filter(|it| it.contains('_')))
+    {
+        assert!(documented.contains(&format!("`{name}`")), "{name}");
+    }
     assert_eq!(state["routes"][0]["refused"], 1);
     assert_eq!(state["rates"]["by_reason"][0]["total"], 1);
     assert_eq!(state["issuers"][0]["keys"], json!([{ "kid": "k1", "alg": "ES256" }]));
