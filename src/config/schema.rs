@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::document::Node;
 use super::reading::{Field, Nullable, plain};
 use super::values::{Named, Size};
+use crate::telemetry::Share;
 
 /// Something that takes its value from the environment.
 const FROM_ENVIRONMENT: &str = r"\$\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\}";
@@ -102,6 +103,12 @@ impl Schema for bool {
 impl Schema for u64 {
     fn schema(_: &mut Definitions) -> Value {
         or_from_environment(&json!({ "type": "integer", "minimum": 0 }))
+    }
+}
+
+impl Schema for Share {
+    fn schema(_: &mut Definitions) -> Value {
+        or_from_environment(&json!({ "type": "number", "minimum": 0, "maximum": 1 }))
     }
 }
 

@@ -6,6 +6,7 @@ use super::document::{Node, Value};
 use super::reading::{Field, Reading, Written, named};
 use super::report::Place;
 use super::secrecy::without_secrets;
+use crate::telemetry::Share;
 
 /// Longer than anything a gateway waits for, and short enough that no arithmetic with it overflows.
 const MAX_DURATION: Duration = Duration::from_hours(366 * 24);
@@ -70,6 +71,19 @@ impl Written for Duration {
             }
             _ => reading.mismatch(node, path, EXPECTED),
         }
+    }
+}
+
+impl Written for Share {
+    fn read(node: &Node, path: &str, reading: &mut Reading<'_>) -> Option<Self> {
+        let number = match &node.value {
+            Value::Float(number) => Some(*number),
+            Value::Integer(number) => i32::try_from(*number).ok().map(f64::from),
+            Value::Text(text) => from_environment(reading.expand(text, node, path)?),
+            _ => None,
+        };
+        let share = number.and_then(Self::of);
+        share.or_else(|| reading.mismatch(node, path, "0, or a number from 0.000001 to 1"))
     }
 }
 

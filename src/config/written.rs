@@ -11,6 +11,7 @@ use super::reading::{Field, Member, Members, Nullable, Reading, Written};
 use super::report::Place;
 use super::schema::{Definitions, Schema};
 use super::values::{Named, Size};
+use crate::telemetry::Share;
 
 pub use unions::*;
 pub use words::*;
@@ -335,8 +336,13 @@ written! {
     /// What is written about the gateway's work.
     Telemetry {
         log: Log,
-        access_log: Field<bool>,
+        access_log: Field<AccessLog>,
         otlp_endpoint: Nullable<String>,
+    }
+
+    /// Which of the requests that went well leave a line.
+    AccessSample {
+        sample: Field<Share>,
     }
 
     /// Log lines.

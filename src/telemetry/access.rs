@@ -13,6 +13,7 @@ use super::line::{Form, Line};
 use super::metrics::Metrics;
 use super::output::Lines;
 use super::refused::{RecentRefusals, RefusedRequest};
+use super::share::{Share, spread};
 use crate::clock::Clock;
 use crate::refusal::{Blame, Names, Progress, Refusal};
 use crate::request::RequestId;
@@ -28,16 +29,27 @@ const CLIENT_GONE: u16 = 499;
 /// Bytes of a thumbprint that are logged, as 8 characters: enough to tell clients apart.
 const THUMBPRINT_BYTES: usize = 6;
 
-/// Where access lines go, and how they look.
+/// Where access lines go, how they look, and which good requests leave one.
 #[derive(Clone)]
 pub struct AccessLog {
     lines: Lines,
     form: Form,
+    share: Share,
 }
 
 impl AccessLog {
     pub(super) const fn new(lines: Lines, form: Form) -> Self {
-        Self { lines, form }
+        Self { lines, form, share: Share::ALL }
+    }
+
+    /// The same log for another share of the good requests.
+    pub(super) fn of(&self, share: Share) -> Self {
+        Self { share, ..self.clone() }
+    }
+
+    /// Whether a request leaves a line. Which good ones do depends on their id alone.
+    fn wants(&self, record: &Record) -> bool {
+        self.share.is_all() || !record.went_well() || self.share.includes(spread(record.id.as_str()))
     }
 
     fn write(&self, record: &Record, duration: Duration) {
@@ -48,7 +60,7 @@ impl AccessLog {
         let at = record.ledger.clock.now();
         let write = |line: &mut Vec<u8>| {
             line.clear();
-            record.write(Line::begin(line, self.form, at, record.level(), TARGET), duration);
+            record.write(Line::begin(line, self.form, at, record.level(), TARGET), self.share, duration);
             self.lines.push(line);
         };
         // A thread that ends has no scratch any more.
@@ -256,8 +268,14 @@ impl Record {
         }
     }
 
-    /// The fields, in their order. What is not known is left out.
-    fn write(&self, mut line: Line<'_>, duration: Duration) {
+    /// Whether it was answered, and nobody has to look at it: nothing refused it or would have, and nothing failed.
+    fn went_well(&self) -> bool {
+        self.refusal.is_none() && self.status.is_some_and(|status| status < 500 && status != CLIENT_GONE)
+    }
+
+    /// The fields, in their order. What is not known is left out. `share`: of the requests that went well, those that
+    /// leave a line; one line then stands for several requests.
+    fn write(&self, mut line: Line<'_>, share: Share, duration: Duration) {
         let present = |text| Some(text).filter(|text: &&str| !text.is_empty());
         let (host, path) = self.target.split_at_checked(self.path_at).unwrap_or_default();
         line.text("request_id", self.id.as_str());
@@ -288,6 +306,9 @@ impl Record {
         line.millis("duration_ms", duration);
         line.millis_if("authorization_ms", self.authorization);
         line.millis_if("upstream_ms", self.upstream);
+        if !share.is_all() && self.went_well() {
+            line.share("sample", share.number());
+        }
         line.end(TARGET);
     }
 }
@@ -299,7 +320,7 @@ impl Drop for Record {
         }
         let duration = self.elapsed();
         self.answered(self.status.unwrap_or(CLIENT_GONE), duration);
-        if let Some(log) = &self.ledger.log {
+        if let Some(log) = self.ledger.log.as_ref().filter(|log| log.wants(self)) {
             log.write(self, duration);
         }
     }

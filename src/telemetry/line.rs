@@ -102,6 +102,13 @@ impl<'a> Line<'a> {
         digits(self.out, value);
     }
 
+    /// A number from 0 to 1, never in scientific notation, which not every reader of logs knows.
+    pub fn share(&mut self, name: &str, value: f64) {
+        self.name(name);
+        // A Vec takes everything.
+        drop(write!(self.out, "{value}"));
+    }
+
     /// An address.
     pub fn address(&mut self, name: &str, value: IpAddr) {
         self.name(name);

@@ -84,7 +84,7 @@ impl Log {
 impl LogControl {
     /// Where access lines go, if these settings want them.
     pub fn access(&self, settings: &TelemetrySettings) -> Option<AccessLog> {
-        settings.access_log.then(|| self.access.clone())
+        settings.access_log.map(|share| self.access.of(share))
     }
 
     /// From now on Keybound is heard from this level on.

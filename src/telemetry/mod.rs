@@ -14,6 +14,7 @@ mod refused;
 mod reloads;
 mod requests;
 mod settings;
+mod share;
 mod totals;
 
 pub use access::{AccessLog, Ledger, Record};
@@ -25,4 +26,5 @@ pub use metrics::{Metrics, Snapshot, StoreReading};
 pub use observed::{Observations, Observed};
 pub use refused::{RecentRefusals, RefusedRequest};
 pub use settings::{LogFormat, TelemetrySettings};
+pub use share::Share;
 pub use totals::{RouteTotals, Totals};

@@ -1,5 +1,7 @@
 //! What is written about the gateway's work.
 
+use super::share::Share;
+
 /// Logging.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TelemetrySettings {
@@ -7,13 +9,13 @@ pub struct TelemetrySettings {
     pub format: LogFormat,
     /// The least severe level that is written.
     pub level: tracing::Level,
-    /// One line per request.
-    pub access_log: bool,
+    /// The share of good requests that leave a line; all others leave one each. `None`: no request does.
+    pub access_log: Option<Share>,
 }
 
 impl Default for TelemetrySettings {
     fn default() -> Self {
-        Self { format: LogFormat::Json, level: tracing::Level::INFO, access_log: true }
+        Self { format: LogFormat::Json, level: tracing::Level::INFO, access_log: Some(Share::ALL) }
     }
 }
 

@@ -85,7 +85,7 @@ fn the_reference_is_what_the_schema_says() {
 }
 
 /// What a file may say in the place of a value.
-const GOOD: [&str; 13] = [
+const GOOD: [&str; 14] = [
     "limits: { idle_timeout: 1m 30s, body_bytes: 1048576, header_bytes: 64 KiB }",
     "limits: { idle_timeout: \"${IDLE}\", body_bytes: null, headers: \"${HEADERS:-100}\" }",
     "dpop: { nonce: { mode: required, secret_file: [old, new] } }",
@@ -98,11 +98,12 @@ const GOOD: [&str; 13] = [
     "routes: [{ match: { path_prefix: /a }, upstream: \"${URL}\", forward: { claims: { X-A: sub } }, cors: null }]",
     "upstreams: { orders: { endpoints: [\"http://a\"] } }",
     "telemetry: { access_log: \"${LOG:-true}\", log: { level: debug } }",
+    "telemetry: { access_log: { sample: 0.01 } }",
     "{}",
 ];
 
 /// What it may not, and where that is.
-const BROKEN: [(&str, &str); 18] = [
+const BROKEN: [(&str, &str); 20] = [
     ("listener: []", "$"),
     ("listeners: {}", "$.listeners"),
     ("listeners: [{ adress: a }]", "$.listeners[0]"),
@@ -124,6 +125,8 @@ const BROKEN: [(&str, &str); 18] = [
         "$.listeners[0].client_certificate_header",
     ),
     ("telemetry: { access_log: \"yes\" }", "$.telemetry.access_log"),
+    ("telemetry: { access_log: 0.1 }", "$.telemetry.access_log"),
+    ("telemetry: { access_log: { sample: 1.1 } }", "$.telemetry.access_log"),
 ];
 
 #[test]

@@ -247,3 +247,52 @@ async fn it_can_be_left_out() {
     let ended = gateway.program.ended().await;
     assert!(ended.code == 0 && !ended.out.contains("request_id"), "{}", ended.out);
 }
+
+/// The lines of as many good, refused, failing and given up requests as `each`, by decision.
+async fn lines_of(stage: &Stage, gateway: &Gateway, each: usize) -> Vec<Value> {
+    let mut last = String::new();
+    for _ in 0..each {
+        assert_eq!(gateway.status(&stage.call("/api/item")).await, 200);
+        assert_eq!(gateway.status(&message("/open/x", &[])).await, 200);
+        assert_eq!(gateway.status(&message("/api/item", &[])).await, 401);
+        let answer = gateway.send(&stage.call("/down/x")).await;
+        assert_eq!(answer.status, 502);
+        last = answer.header("x-request-id").unwrap().to_owned();
+    }
+    gateway.access_line(&last).await;
+    gateway.access_lines()
+}
+
+#[tokio::test]
+async fn a_share_of_the_good_requests_can_leave_lines_and_all_others_do() {
+    let stage = Stage::set().await;
+    let sampled = |share: &str| format!("{{ access_log: {{ sample: {share} }} }}");
+    let gateway = stage.gateway_with(|configuration| configuration.telemetry = sampled("0.5")).await;
+    let lines = lines_of(&stage, &gateway, 40).await;
+    let count = |decision: &str| lines.iter().filter(|line| line["decision"] == decision).count();
+    assert_eq!((count("refuse"), count("error")), (40, 40));
+    let good = count("allow") + count("public");
+    assert!((15..=65).contains(&good), "{good} of 80, which happens once in a hundred million times");
+    for line in &lines {
+        let sample =
+            if ["allow", "public"].map(Value::from).contains(&line["decision"]) { json!(0.5) } else { json!(null) };
+        assert_eq!(line["sample"], sample, "{line}");
+    }
+    let scrape = gateway.scrape().await;
+    assert_eq!(scrape.sum("keybound_requests_total", &[]), 160.0, "metrics count all of them");
+
+    let gateway = stage.gateway_with(|configuration| configuration.telemetry = sampled("0")).await;
+    let mut connection = gateway.connect().await;
+    let before = stage.api.count();
+    connection.write_all(&stage.call("/api/hold").to_bytes()).await.unwrap();
+    stage.api.sees(before + 1).await;
+    drop(connection);
+    let line = gateway.program.line("an access line", |line| line["path"] == "/api/hold").await;
+    assert_eq!(
+        fields(&line, &["status", "decision", "sample"]),
+        json!({"status": 499, "decision": "allow", "sample": null})
+    );
+    let decisions: Vec<_> =
+        lines_of(&stage, &gateway, 1).await.into_iter().map(|line| line["decision"].clone()).collect();
+    assert_eq!(decisions, ["allow", "refuse", "error"]);
+}

@@ -19,6 +19,7 @@ mod replay;
 mod replicas;
 mod routes;
 mod secrets;
+mod telemetry;
 mod upstreams;
 
 use std::net::SocketAddr;
@@ -60,7 +61,7 @@ pub fn settings(written: &Configuration, reading: &mut Reading<'_>) -> Settings 
         limits: process::limits(&written.limits, reading),
         failures: limits::failures(&written.limits.failures, &written.listeners, reading),
         admin,
-        telemetry: process::telemetry(&written.telemetry, reading),
+        telemetry: telemetry::telemetry(&written.telemetry, reading),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What holds for the whole process: proofs, limits, admin port, telemetry.
+//! What holds for the whole process: proofs, limits, admin port.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -10,9 +10,8 @@ use super::{algorithms, count, nonces, socket_address, timeout, within};
 use crate::accept::Limits;
 use crate::config::reading::{Field, Reading};
 use crate::config::values::Size;
-use crate::config::written::{self, Listener, LogFormat, LogLevel};
+use crate::config::written::{self, Listener};
 use crate::gateway::{AdminSettings, AdminToken};
-use crate::telemetry::{self, TelemetrySettings};
 use crate::verify::ProofRules;
 
 const MAX_SKEW: Duration = Duration::from_mins(1);
@@ -81,23 +80,4 @@ fn admin_token(field: &Field<String>, reading: &mut Reading<'_>) -> Option<Admin
         report_file(field, &path, &format!("expected a secret of at least {least} bytes, found {found}"), reading);
     }
     Some(AdminToken::of(&secret))
-}
-
-pub fn telemetry(written: &written::Telemetry, reading: &mut Reading<'_>) -> TelemetrySettings {
-    let default = TelemetrySettings::default();
-    written.otlp_endpoint.later(|_| false, reading);
-    TelemetrySettings {
-        format: written.log.format.value().map_or(default.format, |format| match format {
-            LogFormat::Json => telemetry::LogFormat::Json,
-            LogFormat::Text => telemetry::LogFormat::Text,
-        }),
-        level: written.log.level.value().map_or(default.level, |level| match level {
-            LogLevel::Error => tracing::Level::ERROR,
-            LogLevel::Warn => tracing::Level::WARN,
-            LogLevel::Info => tracing::Level::INFO,
-            LogLevel::Debug => tracing::Level::DEBUG,
-            LogLevel::Trace => tracing::Level::TRACE,
-        }),
-        access_log: written.access_log.value().copied().unwrap_or(default.access_log),
-    }
 }

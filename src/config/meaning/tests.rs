@@ -5,6 +5,7 @@ use std::fs;
 use crate::config::{Finding, Report, Severity, load};
 use crate::gateway::Settings;
 use crate::routes::{Access, AuthorizationForward};
+use crate::telemetry::Share;
 
 mod browsers;
 mod fronts;
@@ -284,6 +285,12 @@ fn the_rest_is_checked() {
         top("limits", "limits:", "expected a mapping"),
         top("admin.address", "admin: { address: 9090 }", "expected a text"),
         top("telemetry.access_log", "telemetry: { access_log: yes }", "`true` or `false`"),
+        top("telemetry.access_log", "telemetry: { access_log: 0.1 }", "a mapping with `sample`"),
+        top("telemetry.access_log.sample", "telemetry: { access_log: {} }", "missing"),
+        top("telemetry.access_log.sample", "telemetry: { access_log: { sample: 1% } }", "from 0.000001 to 1"),
+        top("telemetry.access_log.sample", "telemetry: { access_log: { sample: 2 } }", "from 0.000001 to 1"),
+        top("telemetry.access_log.sample", "telemetry: { access_log: { sample: -0.1 } }", "found the number `-0.1`"),
+        top("telemetry.access_log.sample", "telemetry: { access_log: { sample: 0.0000001 } }", "from 0.000001 to 1"),
         top("telemetry.log.level", "telemetry: { log: { level: verbose } }", "`error`, `warn`"),
         top("upstreams.a b", "upstreams: { a b: { endpoints: [http://127.0.0.1:1] } }", "expected a name"),
         top("upstreams.a.endpoints", "upstreams: { a: { endpoints: [] } }", "empty"),
@@ -291,6 +298,12 @@ fn the_rest_is_checked() {
     ]);
     let set = settings("top", "limits: { body_bytes: 10MB, drain_delay: 5s }\ntelemetry: { log: { format: text } }");
     assert_eq!((set.limits.body_bytes, set.limits.drain_delay.as_secs()), (Some(10_000_000), 5));
+    for (written, share) in
+        [("true", Some(1.0)), ("false", None), ("{ sample: 0.01 }", Some(0.01)), ("{ sample: 0 }", Some(0.0))]
+    {
+        let set = settings("top", &format!("telemetry: {{ access_log: {written} }}"));
+        assert_eq!(set.telemetry.access_log.map(Share::number), share, "{written}");
+    }
 }
 
 #[test]

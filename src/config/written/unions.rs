@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{AnyCertificate, Authorities, CertificateField, CertificateName};
+use super::{AccessSample, AnyCertificate, Authorities, CertificateField, CertificateName};
 use crate::config::document::{Node, Value};
 use crate::config::reading::{Field, Reading, Written};
 use crate::config::schema::{Definitions, Schema};
@@ -53,6 +53,29 @@ impl Written for CertificateHeader {
                 path,
                 "`client-cert`, `x-forwarded-client-cert` or a mapping with `name` and `encoding`",
             ),
+        }
+    }
+}
+
+/// Which requests leave a line.
+#[derive(Debug)]
+pub enum AccessLog {
+    AllOrNone(bool),
+    Sample(AccessSample),
+}
+
+impl Schema for AccessLog {
+    fn schema(definitions: &mut Definitions) -> Json {
+        json!({ "anyOf": [bool::schema(definitions), AccessSample::schema(definitions)] })
+    }
+}
+
+impl Written for AccessLog {
+    fn read(node: &Node, path: &str, reading: &mut Reading<'_>) -> Option<Self> {
+        match &node.value {
+            Value::Map(_) => Written::read(node, path, reading).map(Self::Sample),
+            Value::Bool(_) | Value::Text(_) => Written::read(node, path, reading).map(Self::AllOrNone),
+            _ => reading.mismatch(node, path, "`true`, `false` or a mapping with `sample`"),
         }
     }
 }
