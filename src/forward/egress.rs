@@ -20,7 +20,7 @@ use crate::authorize::{Authorized, Grant};
 use crate::identity::Statement;
 use crate::refusal::{Reason, Refusal};
 use crate::request::connection::remove_hop_by_hop;
-use crate::request::{ClientCertificate, Inbound, Target};
+use crate::request::{ClientCertificate, Inbound, Onward, TRACEPARENT, TRACESTATE, Target};
 use crate::routes::{AuthorizationForward, Forwarding};
 
 /// Fields that nearly every request is given.
@@ -38,6 +38,7 @@ pub fn prepare(
     let facts = client_facts(&inbound);
     let certificate = grant.as_ref().and_then(|grant| client_certificate(forwarding, grant, inbound.certificate()));
     let assertion = grant.as_ref().map(|grant| assertion(forwarding, grant, &inbound)).transpose()?.flatten();
+    let onward = inbound.onward();
     let (mut request, _peer, target, _id) = inbound.into_parts();
     let on_upgrade = websocket.then(|| hyper::upgrade::on(&mut request));
     let (mut parts, body) = request.into_parts();
@@ -60,6 +61,9 @@ pub fn prepare(
         headers.insert(header::HOST, authority_field(&target)?);
     }
     headers.insert(header::VIA, via);
+    if let Some(onward) = onward {
+        trace(headers, onward);
+    }
     join_cookies(headers);
     if websocket {
         upgrade::ask(headers);
@@ -220,6 +224,17 @@ fn via(headers: &HeaderMap, received: Version) -> HeaderValue {
     let mut hops: Vec<&str> = headers.get_all(header::VIA).iter().filter_map(|line| line.to_str().ok()).collect();
     hops.push(own);
     HeaderValue::from_str(&hops.join(", ")).unwrap_or_else(|_| HeaderValue::from_static(own))
+}
+
+/// Whose step in which trace the request is (W3C Trace Context §3.4): ours, and no longer the client's.
+fn trace(headers: &mut HeaderMap, Onward { parent, continues }: Onward) {
+    if !continues {
+        headers.remove(TRACESTATE);
+    }
+    match parent.value() {
+        Some(value) => headers.insert(TRACEPARENT, value),
+        None => headers.remove(TRACEPARENT),
+    };
 }
 
 /// RFC 9113 §8.2.3: cookies that came in several lines are one line in HTTP/1.1.

@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, Request, Version, header};
 
 use super::connection::check_nominations;
 use super::credentials::Taken;
-use super::{ClientCertificate, Credentials, Front, Peer, Scheme, Seen, Shown, Target};
+use super::{ClientCertificate, Credentials, Front, Onward, Peer, Scheme, Seen, Shown, Target};
 use crate::refusal::{Reason, Refusal};
 
 /// Names one request in logs, in the answer and at the upstream: who gave the number, in 16 hexadecimal digits, and
@@ -69,6 +69,7 @@ struct Parts<B> {
     /// Whether that is a proxy's address, and who asks through it was not told.
     speaks_for_many: bool,
     shown: Shown,
+    onward: Option<Onward>,
 }
 
 impl<B> Inbound<B> {
@@ -88,12 +89,23 @@ impl<B> Inbound<B> {
                 if let Some(method) = method {
                     *request.method_mut() = method;
                 }
-                let (scheme_used, kept) = (None, Vec::new());
-                let parts = Parts { request, peer, target, id, scheme_used, kept, client, speaks_for_many, shown };
+                let (scheme_used, kept, onward) = (None, Vec::new(), None);
+                let parts =
+                    Parts { request, peer, target, id, scheme_used, kept, client, speaks_for_many, shown, onward };
                 Ok(Self(Box::new(parts)))
             }
             Err(refusal) => Err(Box::new((refusal, request))),
         }
+    }
+
+    /// Says what the upstream is told of the request's trace; `None`: what the client sent passes.
+    pub fn goes_on(&mut self, onward: Option<Onward>) {
+        self.0.onward = onward;
+    }
+
+    /// What the upstream is told of the request's trace, if that is not what the client sent.
+    pub fn onward(&self) -> Option<Onward> {
+        self.0.onward
     }
 
     /// Keeps `Authorization` as it came, so that [`Self::return_authorization`] can put it back.

@@ -12,6 +12,7 @@ mod inbound;
 mod path;
 mod peer;
 mod target;
+mod trace;
 
 pub use certificate::{CertificateEncoding, CertificateField};
 pub use credentials::{Credentials, LastShown, ProofField, Scheme};
@@ -19,3 +20,4 @@ pub use front::{ForwardedFields, Front, OriginalRequest, Shown, Told};
 pub use inbound::{Inbound, RequestId};
 pub use peer::{ClientCertificate, Peer, ServedNames, TlsFacts};
 pub use target::{ListenerScheme, PublicUrl, Seen, Target};
+pub use trace::{Onward, TRACEPARENT, TRACESTATE, TraceParent};
