@@ -25,6 +25,9 @@ const TIDY_EVERY: Duration = Duration::from_secs(1);
 /// The last connections while the process ends.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
+/// For the traces of the last requests.
+const LAST_TRACES: Duration = Duration::from_secs(2);
+
 /// A server that cannot start. Nothing is left half-started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -195,6 +198,7 @@ impl Server {
         self.gate.close();
         let drained = tokio::time::timeout(gateway.limits().drain_timeout, self.gate.drained()).await.is_ok();
         self.cut().await;
+        self.gateway().flush_traces(LAST_TRACES).await;
         drained
     }
 

@@ -30,7 +30,7 @@ const MAY_IMPORT: [(&str, &[&str]); 21] = [
     ("explain", &["refusal", "time", "request", "verify", "routes"]),
     ("respond", &["refusal", "request", "routes"]),
     ("forward", &["refusal", "request", "identity", "limits", "routes", "authorize", "keys", "workers", "tending"]),
-    ("telemetry", &["refusal", "time", "clock", "request", "verify"]),
+    ("telemetry", &["refusal", "time", "clock", "request", "verify", "keys"]),
     (
         "gateway",
         &[

@@ -38,7 +38,7 @@ impl Check {
     }
 }
 
-/// One line for each listener, issuer and route, and for where proofs are remembered.
+/// One line for each listener, issuer and route, for where proofs are remembered, and for where traces go.
 fn summary(settings: &Settings) -> String {
     let mut text = String::new();
     // Writing to a string does not fail.
@@ -63,6 +63,11 @@ fn summary(settings: &Settings) -> String {
             let _ = write!(told, "; tells {} in {}", identity.audience, identity.header);
         }
         let _ = writeln!(text, "  route     {} -> {to}, {}{told}", covered(route), demanded(&route.access));
+    }
+    if let Some(traces) = &settings.telemetry.traces {
+        let share =
+            if traces.share.is_all() { String::new() } else { format!("{} of all requests ", traces.share.number()) };
+        let _ = writeln!(text, "  traces    {share}-> {}, as {}", Place::of(&traces.endpoint), traces.service_name);
     }
     text
 }

@@ -205,13 +205,6 @@ impl<T> Field<T> {
         reading.error(self.place, &self.path, message, &format!("expected {expected}"))
     }
 
-    /// Reports a value whose feature has an issue of its own, unless it is the documented default.
-    pub fn later(&self, is_default: impl FnOnce(&T) -> bool, reading: &mut Reading<'_>) {
-        if self.value().is_some_and(|value| !is_default(value)) {
-            reading.error(self.place, &self.path, "not supported yet", "leave this at its default");
-        }
-    }
-
     /// What the value means; reports `Err`, which says what was expected.
     pub fn meaning<U, E: AsRef<str>>(
         &self,

@@ -338,6 +338,14 @@ written! {
         log: Log,
         access_log: Field<AccessLog>,
         otlp_endpoint: Nullable<String>,
+        traces: Traces,
+    }
+
+    /// Which requests are traced, and what their collector is told.
+    Traces {
+        sample: Field<Share>,
+        service_name: Field<String>,
+        headers_file: Nullable<String>,
     }
 
     /// Which of the requests that went well leave a line.

@@ -65,6 +65,11 @@ impl Lasting {
         self.started
     }
 
+    /// What the names of all its requests begin with.
+    pub(super) fn instance(&self) -> String {
+        format!("{:016x}", self.id_prefix)
+    }
+
     /// A client's iat has whole seconds: until the next one begins, every fresh proof looks older than this process.
     pub(super) fn is_in_its_first_second(&self, now: UnixTime) -> bool {
         now.secs() <= self.started.secs()

@@ -17,6 +17,7 @@ mod refused;
 mod settings;
 mod state;
 mod succession;
+mod traces;
 mod verdict;
 
 use std::sync::Arc;
@@ -31,7 +32,7 @@ use crate::refusal::Reason;
 use crate::request::{Front, Inbound, Peer};
 use crate::respond::{DPOP_NONCE, cors};
 use crate::routes::{self, Access, Route};
-use crate::telemetry::{Decision, Record};
+use crate::telemetry::{Decision, Record, Station};
 
 use facade::Facade;
 use refused::Asked;
@@ -69,17 +70,22 @@ impl Handler for Door {
         let gateway = &*self.current.get();
         let (id, peer_address) = (gateway.next_id(), peer.address.ip());
         let mut record = Record::open(Arc::clone(&gateway.ledger), id, peer_address, request.method().clone());
+        let onward = record.follow(&request);
         // There is one for each listener; without one, nothing would pass.
         let Some(Facade { front, metadata, .. }) = gateway.facades.get(self.listener) else {
             return gateway.refuse_unread((Reason::NoRoute.into(), request), record);
         };
         let metadata = metadata.as_ref();
         let inbound = match Inbound::read(request, peer, front, id) {
-            Ok(inbound) => inbound,
+            Ok(mut inbound) => {
+                inbound.goes_on(onward);
+                inbound
+            }
             Err(unread) => return gateway.refuse_unread(*unread, record),
         };
         record.asked(inbound.client(), inbound.request().method());
-        record.target(inbound.target().host(), inbound.target().normalized_path());
+        let target = inbound.target();
+        record.target(target.external_scheme(), target.host(), target.normalized_path());
         // Whoever asks for a verdict would take an answer of ours for one, and forward what nobody proved.
         if front.asks.is_none()
             && let Some(own) = gateway.own_answer(&inbound, metadata)
@@ -145,6 +151,7 @@ impl Gateway {
         let observes = matches!(route.access, Access::Observe(_));
         let question = self.question(front, &inbound);
         // What was shown.
+        record.enter(Station::Token);
         let presented = Presented::new(inbound, route)?;
         // Did too much from there fail?
         let now = self.clock.now();
@@ -164,18 +171,22 @@ impl Gateway {
         };
         record.verified(verified.token(), observes);
         // Does the caller possess what the token names?
+        record.enter(Station::Binding);
         let now = self.clock.now();
         let bound = verified.heed(&self.failures, now)?.prove(&self.proofs, &self.tokens, now)?;
         record.proven(bound.possession().binding());
         let proof_age = bound.possession().proof().map(|proof| now.seconds_since(proof.issued_at()));
         // Does the caller ask too much?
+        record.enter(Station::Limits);
         let admitted = bound.admit(&self.limiter, question.as_ref(), now)?;
         // Is the proof fresh?
+        record.enter(Station::Replay);
         let fresh = admitted.spend_for(&self.lasting.replay, question.as_ref(), now).await?;
         if let Some(age) = proof_age {
             self.metrics().spent(age);
         }
         // May the token do this?
+        record.enter(Station::Policy);
         let authorized = fresh.authorize(now)?;
         record.decision = Decision::Allow;
         Ok(authorized)
@@ -189,6 +200,7 @@ impl Gateway {
         let origin = rule.and_then(|_| cors::origin(authorized.inbound().request().headers()).cloned());
         let request = authorized.inbound().request();
         let grpc = request.version() == Version::HTTP_2 && refused::is_grpc(request.headers());
+        record.enter(Station::Upstream);
         let forwarded = self.forwarder.forward(authorized).await;
         let (after, took) = record.returned();
         match forwarded {

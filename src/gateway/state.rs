@@ -12,6 +12,7 @@ use super::lasting::Lasting;
 use super::readiness::Readiness;
 use super::settings::Settings;
 use super::succession::Fixed;
+use super::traces;
 use crate::accept::Limits;
 use crate::clock::Clock;
 use crate::forward::{Forwarder, OwnFields, UpstreamError};
@@ -22,7 +23,7 @@ use crate::limits::{Failures, Limiter, RouteLimits};
 use crate::replay::ReplayLog;
 use crate::request::{CertificateField, RequestId};
 use crate::routes::Route;
-use crate::telemetry::{AccessLog, History, Ledger, Metrics, Observations, RecentRefusals};
+use crate::telemetry::{AccessLog, History, Ledger, Metrics, Observations, RecentRefusals, TraceError};
 use crate::time::UnixTime;
 use crate::tokens::Tokens;
 use crate::verify::{Algorithm, ProofRules};
@@ -61,9 +62,12 @@ pub enum GatewayError {
     /// A metric family collides with another.
     #[error("a metric family collides with another")]
     Metrics(#[from] prometheus::Error),
-    /// Questions about opaque tokens need a runtime to be asked on, and there is none.
-    #[error("opaque tokens cannot be asked about outside of a runtime")]
+    /// Questions about opaque tokens, and traces, need a runtime to be sent on, and there is none.
+    #[error("opaque tokens cannot be asked about, nor traces exported, outside of a runtime")]
     Runtime(#[from] tokio::runtime::TryCurrentError),
+    /// Traces cannot be exported.
+    #[error(transparent)]
+    Traces(#[from] TraceError),
     /// The system gives no random numbers.
     #[error("the system gives no random numbers")]
     Random,
@@ -127,6 +131,7 @@ impl Gateway {
             Some(earlier) => earlier.ledger.metrics.renamed(&route_names, &upstream_names),
             None => Metrics::new(&route_names, &upstream_names)?,
         });
+        let tracer = traces::tracer(settings, &routes, &upstreams, &metrics, &lasting, earlier)?;
         let events: Arc<dyn KeyEvents> = Arc::new(CountRefreshes(Arc::clone(&metrics)));
         let issuers = std::mem::take(&mut settings.issuers);
         let issuers = match earlier {
@@ -186,6 +191,7 @@ impl Gateway {
                 metrics,
                 clock: Arc::clone(&clock),
                 log,
+                tracer,
                 refusals: Arc::clone(&lasting.refusals),
             }),
             clock,

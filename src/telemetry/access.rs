@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::{Request, Version};
 use tracing::Level;
 
 use super::decision::Decision;
@@ -14,9 +15,10 @@ use super::metrics::Metrics;
 use super::output::Lines;
 use super::refused::{RecentRefusals, RefusedRequest};
 use super::share::{Share, spread};
+use super::traces::{Outcome, Station, Trace, Tracer};
 use crate::clock::Clock;
 use crate::refusal::{Blame, Names, Progress, Refusal};
-use crate::request::RequestId;
+use crate::request::{Onward, RequestId, TraceParent};
 use crate::verify::{AccessToken, Binding, base64url};
 
 /// The log target of access lines.
@@ -87,6 +89,8 @@ pub struct Ledger {
     pub log: Option<AccessLog>,
     /// Those that were refused are remembered here for a while.
     pub refusals: Arc<RecentRefusals>,
+    /// Some requests are traced, if any.
+    pub tracer: Option<Tracer>,
 }
 
 impl fmt::Debug for Ledger {
@@ -130,6 +134,10 @@ pub struct Record {
     authorization: Option<Duration>,
     /// From forwarding to the head of the upstream's answer.
     upstream: Option<Duration>,
+    /// Its way, if it is traced.
+    trace: Option<Box<Trace>>,
+    version: Version,
+    scheme: Option<&'static str>,
     /// Bytes of the answer's body.
     pub bytes: u64,
 }
@@ -156,8 +164,29 @@ impl Record {
             token: None,
             authorization: None,
             upstream: None,
+            trace: None,
+            version: Version::HTTP_11,
+            scheme: None,
             bytes: 0,
         })
+    }
+
+    /// Decides whether the request with this head is traced, and begins with it. What the upstream is told of it; `None`:
+    /// nobody traces.
+    pub fn follow<B>(&mut self, request: &Request<B>) -> Option<Onward> {
+        let (trace, onward) = self.ledger.tracer.as_ref()?.begin(request.headers(), self.ledger.clock.nanos());
+        self.trace = trace;
+        self.version = request.version();
+        self.enter(Station::Target);
+        Some(onward)
+    }
+
+    /// The request comes to a station.
+    pub fn enter(&mut self, station: Station) {
+        let started = self.started;
+        if let Some(trace) = &mut self.trace {
+            trace.enter(station, started.elapsed());
+        }
     }
 
     /// Who asks, and how, as far as the message does not tell itself.
@@ -169,9 +198,10 @@ impl Record {
         }
     }
 
-    /// Where the request goes: its host, and its path without query, normalized.
-    pub fn target(&mut self, host: &str, path: &str) {
-        if self.ledger.log.is_some() {
+    /// Where the request goes: by which scheme, its host, and its path without query, normalized.
+    pub fn target(&mut self, scheme: &'static str, host: &str, path: &str) {
+        self.scheme = Some(scheme);
+        if self.ledger.log.is_some() || self.trace.is_some() {
             self.target.reserve_exact(host.len() + path.len());
             self.target.push_str(host);
             self.target.push_str(path);
@@ -214,6 +244,9 @@ impl Record {
     pub fn decided(&mut self, unread: bool) {
         let after = self.elapsed();
         self.authorization = Some(after);
+        if let Some(trace) = &mut self.trace {
+            trace.leave(after);
+        }
         if !unread {
             self.ledger.metrics.decided(self.binding, after);
         }
@@ -224,6 +257,9 @@ impl Record {
         let after = self.elapsed();
         let took = after.saturating_sub(self.authorization.unwrap_or_default());
         self.upstream = Some(took);
+        if let Some(trace) = &mut self.trace {
+            trace.leave(after);
+        }
         (after, took)
     }
 
@@ -268,6 +304,25 @@ impl Record {
         }
     }
 
+    /// What a trace tells of it, now that it ends.
+    fn outcome(&mut self, status: Option<u16>, lasted: Duration) -> Outcome {
+        let mut host = std::mem::take(&mut self.target);
+        host.truncate(self.path_at);
+        Outcome {
+            id: self.id,
+            method: std::mem::take(&mut self.method),
+            version: self.version,
+            scheme: self.scheme,
+            host,
+            route: self.route,
+            decision: self.decision,
+            reason: self.refusal.as_ref().map(Refusal::reason),
+            binding: self.binding,
+            status,
+            lasted,
+        }
+    }
+
     /// Whether it was answered, and nobody has to look at it: nothing refused it or would have, and nothing failed.
     fn went_well(&self) -> bool {
         self.refusal.is_none() && self.status.is_some_and(|status| status < 500 && status != CLIENT_GONE)
@@ -279,6 +334,9 @@ impl Record {
         let present = |text| Some(text).filter(|text: &&str| !text.is_empty());
         let (host, path) = self.target.split_at_checked(self.path_at).unwrap_or_default();
         line.text("request_id", self.id.as_str());
+        if let Some(trace) = &self.trace {
+            line.text("trace_id", &TraceParent::trace_name(trace.id()));
+        }
         line.address("peer", self.client);
         line.text("method", self.method.as_str());
         line.text_if("host", present(host));
@@ -315,13 +373,17 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        if self.status.is_some() && self.ledger.log.is_none() {
+        if self.status.is_some() && self.ledger.log.is_none() && self.trace.is_none() {
             return;
         }
-        let duration = self.elapsed();
-        self.answered(self.status.unwrap_or(CLIENT_GONE), duration);
+        let (duration, status) = (self.elapsed(), self.status);
+        self.answered(status.unwrap_or(CLIENT_GONE), duration);
         if let Some(log) = self.ledger.log.as_ref().filter(|log| log.wants(self)) {
             log.write(self, duration);
+        }
+        if let Some(trace) = self.trace.take() {
+            let outcome = self.outcome(status, duration);
+            trace.end(outcome);
         }
     }
 }

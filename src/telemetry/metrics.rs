@@ -14,6 +14,7 @@ use super::families::{DECISION, LATENCY, counter, counters, gauge, gauges, histo
 use super::introspection::{Introspection, IntrospectionReading};
 use super::reloads::Reloads;
 use super::requests::Requests;
+use super::traces::Tally;
 use crate::refusal::Reason;
 use crate::verify::Binding;
 
@@ -98,6 +99,8 @@ pub struct Metrics {
     handshakes: IntCounterVec,
     /// What came of reading the configuration again.
     pub(super) reloads: Reloads,
+    /// What became of spans.
+    pub spans: Tally,
     /// Open client connections.
     pub connections: IntGauge,
 }
@@ -201,6 +204,7 @@ impl Metrics {
             )?,
             handshakes: counters(r, "tls_handshakes_total", "TLS handshakes with clients.", &["result"])?,
             reloads: Reloads::new(r)?,
+            spans: Tally::new(r)?,
             connections: gauge(r, "connections", "Open client connections.")?,
             registry,
         })

@@ -16,6 +16,7 @@ mod requests;
 mod settings;
 mod share;
 mod totals;
+mod traces;
 
 pub use access::{AccessLog, Ledger, Record};
 pub use decision::Decision;
@@ -28,3 +29,4 @@ pub use refused::{RecentRefusals, RefusedRequest};
 pub use settings::{LogFormat, TelemetrySettings};
 pub use share::Share;
 pub use totals::{RouteTotals, Totals};
+pub use traces::{Exporter, Station, Tally, TraceError, TraceSettings, TracedRoute, Tracer};

@@ -1,8 +1,9 @@
 //! What is written about the gateway's work.
 
 use super::share::Share;
+use super::traces::TraceSettings;
 
-/// Logging.
+/// Logging and tracing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TelemetrySettings {
     /// How a line looks.
@@ -11,11 +12,13 @@ pub struct TelemetrySettings {
     pub level: tracing::Level,
     /// The share of good requests that leave a line; all others leave one each. `None`: no request does.
     pub access_log: Option<Share>,
+    /// `None`: nothing is traced.
+    pub traces: Option<TraceSettings>,
 }
 
 impl Default for TelemetrySettings {
     fn default() -> Self {
-        Self { format: LogFormat::Json, level: tracing::Level::INFO, access_log: Some(Share::ALL) }
+        Self { format: LogFormat::Json, level: tracing::Level::INFO, access_log: Some(Share::ALL), traces: None }
     }
 }
 

@@ -139,7 +139,10 @@ async fn an_occupied_address_is_named_and_nothing_is_half_started() {
 #[tokio::test]
 async fn check_asks_nobody() {
     let stage = Stage::set().await;
-    let change = |configuration: &mut Configuration| configuration.listener = "127.0.0.1:8443".to_owned();
+    let change = |configuration: &mut Configuration| {
+        configuration.listener = "127.0.0.1:8443".to_owned();
+        configuration.telemetry = "{ otlp_endpoint: 'http://127.0.0.1:1', traces: { sample: 0.1 } }".to_owned();
+    };
     let file = stage.configured(change);
     let Ended { code, out, err } = Program::run(stage.folder.path(), &["check", "--config", file]).await;
     assert_eq!((code, err.as_str()), (0, ""));
@@ -150,6 +153,7 @@ async fn check_asks_nobody() {
         "replay    in the memory of this process alone\n",
         "route     open: /open -> ",
         ", public",
+        "traces    0.1 of all requests -> http://127.0.0.1:1/v1/traces, as keybound",
     ];
     assert_eq!(missing(&out, &wanted), "");
     assert_eq!((stage.issuer.fetches(), stage.api.count()), (0, 0));

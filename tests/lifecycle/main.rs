@@ -10,6 +10,7 @@ mod access_log;
 mod api;
 mod bad_input;
 mod client;
+mod collector;
 mod doctor;
 mod introspection;
 mod issuer;
@@ -33,6 +34,7 @@ mod supervisor;
 #[path = "../conformance/support/mod.rs"]
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod support;
+mod traces;
 mod upstreams;
 #[path = "../shared/waiting.rs"]
 mod waiting;

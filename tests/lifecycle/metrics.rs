@@ -16,7 +16,7 @@ use crate::support::wire::Http;
 use crate::support::{HOST, ISSUER, Identity};
 
 /// `design.md` section 6, as far as it exists: families, their types and labels.
-const FAMILIES: [(&str, &str, &[&str]); 20] = [
+const FAMILIES: [(&str, &str, &[&str]); 21] = [
     ("keybound_requests_total", "counter", &["binding", "code", "decision", "route"]),
     ("keybound_refusals_total", "counter", &["reason", "route"]),
     ("keybound_request_duration_seconds", "histogram", &["route"]),
@@ -35,6 +35,7 @@ const FAMILIES: [(&str, &str, &[&str]); 20] = [
     ("keybound_jwks_keys", "gauge", &["issuer"]),
     ("keybound_config_current", "gauge", &[]),
     ("keybound_config_reloads_total", "counter", &["result"]),
+    ("keybound_trace_spans_total", "counter", &["result"]),
     ("keybound_build_info", "gauge", &["version"]),
     ("process_resident_memory_bytes", "gauge", &[]),
 ];
@@ -250,7 +251,10 @@ fn known_values(before: &Scrape) -> BTreeMap<&str, BTreeSet<&str>> {
     closed("decision", &mut ["allow", "refuse", "public", "error"].into_iter());
     closed("binding", &mut ["none", "dpop", "mtls", "dpop+mtls", "unbound"].into_iter());
     closed("code", &mut ["200", "400", "401", "403", "404", "405", "502"].into_iter());
-    closed("result", &mut ["ok", "failed", "timeout", "loaded", "unchanged", "refused"].into_iter());
+    closed(
+        "result",
+        &mut ["ok", "failed", "timeout", "loaded", "unchanged", "refused", "exported", "dropped"].into_iter(),
+    );
     known
 }
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::collector::{Collector, Mood as Taking};
 use crate::in_time;
 use crate::issuer::Mood;
 use crate::process::Ended;
@@ -313,9 +314,11 @@ async fn nothing_secret_is_ever_written() {
     keys.push(whole);
     stage.issuer.becomes(Mood::Publishes(jwks));
     let babbler = babbler(&of_upstream).await;
+    let collector = Collector::start(Taking::Takes).await;
     let gateway = stage
         .gateway_with(|configuration| {
-            configuration.telemetry = "{ log: { level: trace } }".to_owned();
+            let collector = collector.endpoint();
+            configuration.telemetry = format!("{{ log: {{ level: trace }}, otlp_endpoint: '{collector}' }}");
             configuration.keys = format!("{{ jwks_uri: '{}?key={of_uri}' }}", stage.issuer.jwks_uri());
             let secret_field = format!("forward: {{ headers: {{ X-Backend-Key: '{of_header}' }} }}");
             configuration.routes += &format!(
@@ -352,4 +355,12 @@ async fn nothing_secret_is_ever_written() {
         assert!(!line.contains("alice"), "whose token it is belongs to the API: {line}");
     }
     assert!(secrets.0.len() > 200, "{} secrets", secrets.0.len());
+    // Nor sent to the collector, in whatever encoding: a text is itself there.
+    assert!(collector.names().len() > 500, "{} spans", collector.names().len());
+    for received in collector.received() {
+        let text = String::from_utf8_lossy(&received.body);
+        let found = secrets.found_in(&text);
+        assert!(found.is_empty(), "{found:?} in a batch of spans");
+        assert!(!text.contains("alice") && !text.contains("/item"), "neither whose token it is nor the path");
+    }
 }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::eventually;
 
 /// A port that nobody listens on. The system picks it; Redis itself cannot let it do so.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
@@ -20,7 +20,7 @@ pub fn address(port: u16) -> Address {
     Address { host: "127.0.0.1".to_owned(), port }
 }
 
-fn program(name: &str) -> PathBuf {
+pub fn program(name: &str) -> PathBuf {
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/interop/bin").join(name);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let candidates = std::env::split_paths(&path).map(|folder| folder.join(name));

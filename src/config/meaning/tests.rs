@@ -13,6 +13,7 @@ mod identity;
 mod introspection;
 mod limits;
 mod replicas;
+mod telemetry;
 mod upstreams;
 
 const VALID: &str = "\
@@ -99,9 +100,7 @@ fn the_valid_case_is_valid_and_has_the_documented_defaults() {
 }
 
 #[test]
-fn what_is_not_supported_yet_is_refused_and_its_default_is_not() {
-    let top = |field: &'static str, yaml: &'static str| ("top", yaml, field, "not supported yet");
-    refused(&[top("telemetry.otlp_endpoint", "telemetry: { otlp_endpoint: http://127.0.0.1:4318 }")]);
+fn defaults_may_be_written() {
     settings("route", "    cors: null\n    access: { mode: enforce }");
     settings(
         "top",

@@ -222,11 +222,15 @@ fn url(text: &str) -> Result<(Scheme, Authority), &'static str> {
 }
 
 fn warn_of_plain_hop(field: &Field<String>, scheme: &Scheme, authority: &Authority, reading: &mut Reading<'_>) {
-    let host = authority.host();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-    let here = host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback());
-    if *scheme == Scheme::HTTP && !here {
+    if *scheme == Scheme::HTTP && !is_here(authority) {
         let message = "the hop to the upstream is neither encrypted nor authenticated";
         reading.warning(field.place, &field.path, message, "plain HTTP across the network");
     }
+}
+
+/// Whether nobody else's network lies on the way.
+pub fn is_here(authority: &Authority) -> bool {
+    let host = authority.host();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }

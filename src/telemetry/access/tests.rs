@@ -15,7 +15,7 @@ fn lines_of(form: Option<Form>, fill: impl FnOnce(&Arc<Ledger>)) -> (String, Arc
     let log = form.map(|form| AccessLog::new(output.lines().clone(), form));
     let metrics = Arc::new(Metrics::new(&["api"], &[]).unwrap());
     let clock = Arc::new(ManualClock::at(UnixTime::from_millis(1_795_351_414_309)));
-    fill(&Arc::new(Ledger { metrics: Arc::clone(&metrics), clock, log, refusals: Arc::default() }));
+    fill(&Arc::new(Ledger { metrics: Arc::clone(&metrics), clock, log, refusals: Arc::default(), tracer: None }));
     drop(output);
     (io::read_to_string(reader).unwrap(), metrics)
 }
@@ -31,7 +31,7 @@ fn keys(line: &str) -> Vec<&str> {
 
 fn full(ledger: &Arc<Ledger>, reason: Reason) {
     let mut record = open(ledger);
-    record.target("rs.example", "/a");
+    record.target("https", "rs.example", "/a");
     record.route = Some(0);
     record.binding = Some(Binding::Both);
     record.decided(false);
@@ -108,7 +108,7 @@ fn the_fault_of_the_client_is_no_warning() {
 fn without_a_log_requests_are_counted_and_nothing_is_kept_for_a_line() {
     let (lines, metrics) = lines_of(None, |ledger| {
         let mut record = open(ledger);
-        record.target("rs.example", "/a");
+        record.target("https", "rs.example", "/a");
         record.unread_target(|| unreachable!("nobody reads it"));
         assert!(record.target.is_empty());
         drop(record);
