@@ -3,9 +3,10 @@
 use std::io;
 
 use rustls::pki_types::CertificateDer;
+use tokio_util::either::Either;
 
 use super::check;
-use super::dial::Connection;
+use super::dial::Transport;
 use super::upstream::Upstream;
 use crate::forward::endpoints::Endpoint;
 
@@ -27,7 +28,7 @@ impl Upstream {
     pub async fn probe(&self, index: usize) -> Option<Probe> {
         let (Endpoint { pool, .. }, authority) =
             self.endpoints.all().get(index).zip(self.settings.endpoints.get(index))?;
-        let reached = pool.dialer().dial().await.map(|(connection, _)| chain(&connection));
+        let reached = pool.dialer().dial().await.map(|(transport, _)| chain(&transport));
         let health = match &self.settings.health_check {
             Some(settings) if reached.is_ok() => {
                 Some(check::once(pool.dialer(), pool.is_http2(), authority, settings).await)
@@ -39,8 +40,8 @@ impl Upstream {
 }
 
 /// What the other end of a connection showed in the handshake.
-pub fn chain(connection: &Connection) -> Chain {
-    let Connection::Https(tls) = connection else { return Chain::new() };
-    let (_, session) = tls.inner().get_ref();
+pub fn chain(transport: &Transport) -> Chain {
+    let Either::Right(tls) = transport else { return Chain::new() };
+    let (_, session) = tls.get_ref();
     session.peer_certificates().unwrap_or_default().iter().map(|certificate| certificate.clone().into_owned()).collect()
 }
