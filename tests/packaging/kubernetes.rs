@@ -1,4 +1,4 @@
-//! The manifests, as kubectl builds them: valid for a current Kubernetes, and true to themselves.
+//! The manifests, as kubectl and helm build them: valid for a current Kubernetes, and true to themselves.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,21 +7,27 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::helm;
 use crate::tools::{at, documents, list, program, ran, repository, said, text};
 
 /// Kinds of the Prometheus Operator, which Kubernetes itself does not know.
 const FOREIGN: [&str; 2] = ["PrometheusRule", "ServiceMonitor"];
 
-const BUILT: [&str; 3] = ["base", "monitoring", "example"];
+const BUILT: [&str; 5] = ["base", "monitoring", "example", "the chart", "the chart with everything"];
 
-/// All resources of a kustomization.
-fn built(name: &str) -> Vec<Value> {
+/// All resources of a kustomization, or of the chart.
+pub fn built(name: &str) -> Vec<Value> {
+    match name {
+        "the chart" => return helm::rendered("keybound", ""),
+        "the chart with everything" => return helm::with_everything(),
+        _ => {}
+    }
     let output = said("kubectl", &["kustomize", &format!("deploy/kubernetes/{name}")]);
     assert!(!output.contains("Warning"), "{output}");
     documents(&output)
 }
 
-fn of_kind<'a>(resources: &'a [Value], kind: &str) -> Vec<&'a Value> {
+pub fn of_kind<'a>(resources: &'a [Value], kind: &str) -> Vec<&'a Value> {
     resources.iter().filter(|resource| resource["kind"] == kind).collect()
 }
 

@@ -9,6 +9,7 @@
 mod api;
 mod compose;
 mod configurations;
+mod helm;
 mod image;
 #[path = "../lifecycle/issuer.rs"]
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
