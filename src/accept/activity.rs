@@ -40,6 +40,8 @@ struct State {
     leaving_since: Option<Instant>,
     /// It was not being answered then, nor in the middle of a head.
     left_idle: bool,
+    /// Until then the client is not asked to leave; `None`: it has begun a request.
+    newcomer_until: Option<Instant>,
     /// Since the last head, what the connection needs only for requests was not given back, and could be.
     may_rest: bool,
     /// HTTP/2 clients send frames at any time, and no byte tells where a head begins.
@@ -62,7 +64,8 @@ pub(super) enum Overdue {
 }
 
 impl Activity {
-    pub(super) fn new(limits: &Limits) -> Arc<Self> {
+    /// The client is a newcomer until then, or until its first request.
+    pub(super) fn new(limits: &Limits, newcomer_until: Instant) -> Arc<Self> {
         let state = State {
             under_way: 0,
             quiet_since: Instant::now(),
@@ -70,6 +73,7 @@ impl Activity {
             blocked_since: None,
             leaving_since: None,
             left_idle: false,
+            newcomer_until: Some(newcomer_until),
             may_rest: true,
             heads_are_seen: true,
         };
@@ -113,6 +117,11 @@ impl Activity {
         state.left_idle = state.under_way == 0 && state.head_since.is_none();
     }
 
+    /// Until when the client is spared from being asked to leave: it has not begun its first request.
+    pub(super) fn newcomer_until(&self) -> Option<Instant> {
+        self.state().newcomer_until
+    }
+
     /// Whether the connection ended with an answer that the client may still have to read.
     pub(super) fn ended_with_an_answer(&self) -> bool {
         !self.state().left_idle
@@ -128,6 +137,7 @@ impl Activity {
     pub(super) fn begin(self: &Arc<Self>, has_body: bool) -> UnderWay {
         let mut state = self.state();
         state.under_way += 1;
+        state.newcomer_until = None;
         state.may_rest = !has_body;
         state.head_since = None;
         drop(state);

@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -35,6 +35,10 @@ use crate::request::{Peer, TlsFacts};
 
 /// How long what a client sends after the last answer is read and thrown away.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// How long after it connected a client may begin its first request, even if the gate closes meanwhile: it could not know
+/// that it has to go elsewhere.
+const NEWCOMER: Duration = Duration::from_secs(2);
 
 /// What a listener's connections have in common.
 pub(super) struct Door<H> {
@@ -97,19 +101,34 @@ fn http2_rules(limits: &Limits) -> http2::Builder<TokioExecutor> {
 pub(super) async fn serve<H: Handler>(door: Arc<Door<H>>, mut socket: TcpStream, peer: SocketAddr, place: Place) {
     // Answers are written whole; waiting for more would only delay them. A socket that refuses still works.
     let _ = socket.set_nodelay(true);
+    let newcomer_until = Instant::now() + NEWCOMER;
     let address = if door.announced.is_off() {
         peer
     } else {
-        let Some(address) = Box::pin(announced(&door, &mut socket, peer, &place)).await else { return };
+        let Some(address) = Box::pin(announced(&door, &mut socket, peer, &place, newcomer_until)).await else { return };
         address
     };
     // What a connection needs only for a time is boxed: most of them rest most of the time.
     // Before the handshake, so that no change is missed.
     let trust = door.tls.as_ref().map(CurrentTls::trust);
-    let Some((transport, tls, http2)) = Box::pin(establish(&door, socket, address, &place)).await else { return };
-    let activity = Activity::new(door.gate.limits());
+    let established = Box::pin(establish(&door, socket, address, &place, newcomer_until)).await;
+    let Some((transport, tls, http2)) = established else { return };
     let trust = trust.map(|trust| trust.of(tls.as_ref().is_some_and(|facts| facts.certificate.is_some())));
-    let mut watch = Watch::new(Arc::clone(&activity), door.gate.phases().while_trusted(trust.clone()));
+    let client = Client { peer: Arc::new(Peer::new(address, tls)), trust };
+    speak(&door, transport, http2, client, newcomer_until, place).await;
+}
+
+/// Exchanges requests and answers, in the version of HTTP that is known already or that the first bytes tell.
+async fn speak<H: Handler>(
+    door: &Arc<Door<H>>,
+    transport: Transport,
+    http2: Option<bool>,
+    client: Client,
+    newcomer_until: Instant,
+    place: Place,
+) {
+    let activity = Activity::new(door.gate.limits(), newcomer_until);
+    let mut watch = Watch::new(Arc::clone(&activity), door.gate.phases().while_trusted(client.trust.clone()));
     let mut stream = Stream::new(transport, Arc::clone(&activity), door.gate.phases(), place);
     let http2 = match http2 {
         Some(http2) => http2,
@@ -122,12 +141,11 @@ pub(super) async fn serve<H: Handler>(door: Arc<Door<H>>, mut socket: TcpStream,
             }
         },
     };
-    let client = Client { peer: Arc::new(Peer::new(address, tls)), trust };
     if http2 {
         activity.speaks_http2();
-        Box::pin(speak_http2(&door, stream, client, &mut watch, &activity)).await;
+        Box::pin(speak_http2(door, stream, client, &mut watch, &activity)).await;
     } else {
-        speak_http1(&door, stream, &client, &mut watch, &activity).await;
+        speak_http1(door, stream, &client, &mut watch, &activity).await;
     }
 }
 
@@ -137,6 +155,7 @@ async fn announced<H: Handler>(
     socket: &mut TcpStream,
     peer: SocketAddr,
     place: &Place,
+    newcomer_until: Instant,
 ) -> Option<SocketAddr> {
     let mut phases = door.gate.phases();
     tokio::select! {
@@ -152,7 +171,7 @@ async fn announced<H: Handler>(
                 None
             }
         },
-        _ = phases.next() => None,
+        _ = phases.next_spared(|| Some(newcomer_until)) => None,
     }
 }
 
@@ -162,6 +181,7 @@ async fn establish<H: Handler>(
     socket: TcpStream,
     address: SocketAddr,
     place: &Place,
+    newcomer_until: Instant,
 ) -> Option<(Transport, Option<TlsFacts>, Option<bool>)> {
     let Some(tls) = &door.tls else { return Some((Transport::Plain(Socket(socket)), None, None)) };
     let mut phases = door.gate.phases();
@@ -169,7 +189,7 @@ async fn establish<H: Handler>(
         biased;
         done = handshake(tls, socket, address, door.gate.limits(), &**place.events()) => done?,
         // No request was sent yet, so that the client can go elsewhere without loss.
-        _ = phases.next() => return None,
+        _ = phases.next_spared(|| Some(newcomer_until)) => return None,
     };
     let http2 = stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
     Some((Transport::Tls(Box::new(stream)), Some(facts), Some(http2)))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, sleep_until};
 
 use super::Events;
 use super::settings::Limits;
@@ -91,7 +92,7 @@ impl Gate {
         let mut receiver = self.0.phase.subscribe();
         // What happened before this subscription counts as news.
         receiver.mark_changed();
-        Phases { receiver, seen: Phase::Open, trust: None }
+        Phases { receiver, seen: Phase::Open, trust: None, owed: false }
     }
 
     /// Waits for a place. `None` cannot happen while the gate exists.
@@ -118,6 +119,8 @@ pub(super) struct Phases {
     seen: Phase,
     /// Changes when the client's certificate might not pass the handshake any more.
     trust: Option<watch::Receiver<()>>,
+    /// The gate closed, and that was not told yet.
+    owed: bool,
 }
 
 impl Phases {
@@ -128,10 +131,17 @@ impl Phases {
 
     /// The next phase that was not seen yet. Loses nothing when dropped halfway.
     pub(super) async fn next(&mut self) -> Phase {
+        self.next_spared(|| None).await
+    }
+
+    /// The same, but that the gate closes is not told before the time that `spared` gives.
+    pub(super) async fn next_spared(&mut self, spared: impl Fn() -> Option<Instant>) -> Phase {
         loop {
+            let owed = if self.owed { Some(spared().unwrap_or_else(Instant::now)) } else { None };
             let changed = tokio::select! {
                 biased;
                 changed = self.receiver.changed() => changed,
+                () = passes(owed) => Ok(()),
                 () = lost(&mut self.trust) => {
                     self.trust = None;
                     if self.seen < Phase::Closing {
@@ -146,6 +156,10 @@ impl Phases {
                 // Nobody is left who could end this connection in another way.
                 Err(_) => Phase::Aborted,
             };
+            self.owed = phase == Phase::Closing && spared().is_some_and(|until| Instant::now() < until);
+            if self.owed {
+                continue;
+            }
             if phase > self.seen {
                 self.seen = phase;
                 return phase;
@@ -156,10 +170,13 @@ impl Phases {
         }
     }
 
-    /// Takes note of the present phase: from now on only later ones are news.
+    /// Takes note of the present phase: from now on only later ones are news. A gate that closes already stays news: it may
+    /// be owed.
     pub(super) fn catch_up(&mut self) {
         // Not `seen`: `next` still has to tell of it.
-        self.receiver.mark_unchanged();
+        if *self.receiver.borrow_and_update() > Phase::Open {
+            self.receiver.mark_changed();
+        }
         if let Some(trust) = &mut self.trust {
             trust.mark_unchanged();
         }
@@ -174,6 +191,15 @@ impl Phases {
     /// Resolves when every connection is to be cut.
     pub(super) async fn aborted(mut self) {
         while self.next().await != Phase::Aborted {}
+    }
+}
+
+/// Resolves at this time; never, if there is none.
+async fn passes(time: Option<Instant>) {
+    match time {
+        // Boxed: hardly any connection needs it, and all would carry it.
+        Some(time) => Box::pin(sleep_until(time)).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -42,7 +42,7 @@ impl Watch {
     /// Polls `step` until something happens. It may be polled again afterwards.
     pub(super) async fn over<F: Future>(&mut self, mut step: Pin<&mut F>) -> Turn<F::Output> {
         let Self { activity, phases, news, alarm } = self;
-        let mut phase = pin!(coop::unconstrained(phases.next()));
+        let mut phase = pin!(coop::unconstrained(phases.next_spared(|| activity.newcomer_until())));
         // Whom phase and alarm will wake. As long as it is the same task, they need not be told again; they are told
         // even if the step did so much that it has to make way for other tasks.
         let mut known: Option<Waker> = None;

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::http::{ask_http2, http2_client};
-use super::pki::{self, TLS13, client, connect};
+use super::pki::{self, TLS13, client, connect, connect_over};
 use super::{UPGRADE, Witness, answer, anywhere, ask, echo, get, read_head, rest, start, start_behind, within};
 use crate::accept::{BindError, ClientCertificates, Gate, Limits, Listener, ListenerSettings};
 
@@ -107,25 +107,60 @@ async fn idle_connections_close_at_once() {
     let (settings, authority) = pki::settings(ClientCertificates::Off);
     let gate = Gate::new(Limits::default());
     let (plain, tls) = (start_behind(&gate, None), start_behind(&gate, Some(settings)));
-    let mut fresh = plain.connect().await;
     let mut used = plain.connect().await;
     assert_eq!(ask(&mut used, &get("/")).await.0, 200);
     let mut secure = connect(tls.address, &Arc::new(client(&authority, TLS13, None)), "rs.example").await.unwrap();
     assert_eq!(ask(&mut secure, &get("/")).await.0, 200);
     let mut http2 = http2_client(plain.connect().await).await;
     assert_eq!(ask_http2(&mut http2, "http://rs.example/").await.0, 200);
-    let mut handshaking = tls.connect().await;
+
+    gate.close();
+    // Less than any timeout, and the clients need not do anything.
+    timeout(Duration::from_secs(1), gate.drained()).await.unwrap();
+    assert!(rest(&mut used).await.is_empty());
+    assert!(rest(&mut secure).await.is_empty());
+}
+
+/// Whoever connected before the gate closed could not know that it would.
+#[tokio::test]
+async fn a_newcomer_may_send_a_request_first() {
+    let (settings, authority) = pki::settings(ClientCertificates::Off);
+    let gate = Gate::new(Limits::default());
+    let (plain, tls) = (start_behind(&gate, None), start_behind(&gate, Some(settings)));
+    let mut first = plain.connect().await;
+    let second = plain.connect().await;
+    let third = tls.connect().await;
+    let mut silent = [plain.connect().await, tls.connect().await];
     while gate.connections() < 5 {
         tokio::task::yield_now().await;
     }
 
     gate.close();
-    // Less than any timeout, and the clients need not do anything.
-    timeout(Duration::from_secs(1), gate.drained()).await.unwrap();
-    for stream in [&mut fresh, &mut used, &mut handshaking] {
+    assert_eq!(ask(&mut first, &get("/")).await.0, 200);
+    let mut http2 = http2_client(second).await;
+    assert_eq!(ask_http2(&mut http2, "http://rs.example/").await.0, 200);
+    let mut secure = connect_over(third, &Arc::new(client(&authority, TLS13, None)), "rs.example").await.unwrap();
+    assert_eq!(ask(&mut secure, &get("/")).await.0, 200);
+    // Less than any timeout: those that have nothing to say are not waited for, and the others had their turn.
+    timeout(Duration::from_secs(5), gate.drained()).await.unwrap();
+    for stream in &mut silent {
         assert!(rest(stream).await.is_empty());
     }
+    assert!(rest(&mut first).await.is_empty());
     assert!(rest(&mut secure).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_newcomer_can_be_cut() {
+    let running = start(None, Limits::default());
+    let mut silent = running.connect().await;
+    while running.gate.connections() < 1 {
+        tokio::task::yield_now().await;
+    }
+    running.gate.close();
+    running.gate.abort();
+    timeout(Duration::from_secs(1), running.gate.drained()).await.unwrap();
+    assert!(rest(&mut silent).await.is_empty());
 }
 
 #[tokio::test]

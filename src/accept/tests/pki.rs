@@ -136,7 +136,14 @@ pub async fn connect(
     client: &Arc<ClientConfig>,
     name: &'static str,
 ) -> std::io::Result<TlsStream<TcpStream>> {
-    let socket = TcpStream::connect(address).await?;
+    connect_over(TcpStream::connect(address).await?, client, name).await
+}
+
+pub async fn connect_over(
+    socket: TcpStream,
+    client: &Arc<ClientConfig>,
+    name: &'static str,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from(name).unwrap();
     super::within(TlsConnector::from(Arc::clone(client)).connect(name, socket)).await
 }
