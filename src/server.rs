@@ -3,12 +3,15 @@
 mod reload;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::accept::{BindError, Events, Gate, Handshake, Limits, Listener, ListenerSettings};
+use crate::accept::{
+    Address, BindError, Events, Gate, Handshake, Limits, Listener, ListenerSettings, LocalListener, PassedSockets,
+    SocketFile,
+};
 use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::gateway::{Current, Door, Gateway, GatewayError, Settings};
@@ -37,6 +40,16 @@ pub enum StartError {
     /// The admin port cannot be opened.
     #[error("the admin port cannot be opened")]
     Admin(#[source] BindError),
+    /// A socket was passed that nobody is to accept on. Its clients would wait for ever.
+    #[error("a socket was passed for {passed}, where nobody is to listen; listeners: {listeners}; admin port: {admin}")]
+    Passed {
+        /// Its address and name.
+        passed: String,
+        /// Where there are listeners.
+        listeners: String,
+        /// Where the admin port is.
+        admin: Address,
+    },
     /// The gateway cannot be set up.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
@@ -54,9 +67,47 @@ pub struct Server {
     admin_gate: Gate,
     workers: Arc<Workers>,
     addresses: Vec<SocketAddr>,
-    admin: SocketAddr,
+    admin: Address,
     listening: Vec<JoinHandle<()>>,
     background: Vec<JoinHandle<()>>,
+    /// Removed at the end.
+    admin_file: Mutex<Option<SocketFile>>,
+}
+
+/// The admin port, open.
+enum AdminListener {
+    Network(Listener),
+    Local(LocalListener),
+}
+
+impl AdminListener {
+    fn open(address: &Address, passed: &mut PassedSockets) -> Result<Self, BindError> {
+        Ok(match address {
+            Address::Network(address) => Self::Network(Listener::open(&ListenerSettings::plain(*address), passed)?),
+            Address::Unix(path) => Self::Local(LocalListener::open(path, passed)?),
+        })
+    }
+
+    fn address(&self) -> Address {
+        match self {
+            Self::Network(listener) => listener.address().into(),
+            Self::Local(listener) => listener.address(),
+        }
+    }
+
+    const fn is_passed(&self) -> bool {
+        match self {
+            Self::Network(listener) => listener.is_passed(),
+            Self::Local(listener) => listener.is_passed(),
+        }
+    }
+
+    fn take_file(&mut self) -> Option<SocketFile> {
+        match self {
+            Self::Network(_) => None,
+            Self::Local(listener) => listener.take_file(),
+        }
+    }
 }
 
 /// Counts what `accept` reports.
@@ -107,9 +158,29 @@ impl Server {
     ///
     /// # Errors
     /// [`StartError`]; no socket stays open then.
-    pub fn start(mut settings: Settings, clock: Arc<dyn Clock>, log: Option<AccessLog>) -> Result<Self, StartError> {
-        let bound: Vec<Listener> = settings.listeners.iter().map(Listener::bind).collect::<Result<_, _>>()?;
-        let admin = Listener::bind(&ListenerSettings::plain(settings.admin.address)).map_err(StartError::Admin)?;
+    pub fn start(settings: Settings, clock: Arc<dyn Clock>, log: Option<AccessLog>) -> Result<Self, StartError> {
+        Self::start_on(PassedSockets::default(), settings, clock, log)
+    }
+
+    /// The same, on sockets that were `passed` to this process where their addresses are those of the settings. All must be
+    /// wanted.
+    ///
+    /// # Errors
+    /// [`StartError`]; no socket stays open then.
+    pub fn start_on(
+        mut passed: PassedSockets,
+        mut settings: Settings,
+        clock: Arc<dyn Clock>,
+        log: Option<AccessLog>,
+    ) -> Result<Self, StartError> {
+        let bound = settings.listeners.iter().map(|listener| Listener::open(listener, &mut passed));
+        let bound: Vec<Listener> = bound.collect::<Result<_, _>>()?;
+        let mut admin = AdminListener::open(&settings.admin.address, &mut passed).map_err(StartError::Admin)?;
+        if let Some(passed) = passed.left() {
+            let listeners: Vec<String> =
+                settings.listeners.iter().map(|listener| listener.address.to_string()).collect();
+            return Err(StartError::Passed { passed, listeners: listeners.join(", "), admin: settings.admin.address });
+        }
         let limits = settings.limits.clone();
         let current = Current::new(Gateway::new(&mut settings, clock, log)?);
         let tls = bound.iter().zip(&mut settings.listeners);
@@ -121,6 +192,7 @@ impl Server {
             workers: Arc::new(workers),
             addresses: bound.iter().map(Listener::address).collect(),
             admin: admin.address(),
+            admin_file: Mutex::new(admin.take_file()),
             listening: Vec::new(),
             background: Vec::new(),
             in_force: Mutex::new(InForce::new(tls)),
@@ -150,7 +222,8 @@ impl Server {
     }
 
     fn run_listener(&mut self, listener: Listener, index: usize) {
-        tracing::info!(address = %listener.address(), tls = listener.tls().is_some(), "listening");
+        let (tls, passed) = (listener.tls().is_some(), listener.is_passed());
+        tracing::info!(address = %listener.address(), tls, passed, "listening");
         let door = Door::new(self.current.clone(), index);
         let events = Arc::new(CountConnections(Arc::clone(self.gateway().metrics())));
         let gate = self.gate.clone();
@@ -158,10 +231,14 @@ impl Server {
         self.listening.push(tokio::spawn(listener.run_on(door, events, gate, workers)));
     }
 
-    fn run_admin(&mut self, listener: Listener) {
-        tracing::info!(address = %listener.address(), "admin listening");
+    fn run_admin(&mut self, listener: AdminListener) {
+        tracing::info!(address = %self.admin, passed = listener.is_passed(), "admin listening");
         let admin = Admin::new(self.current.clone(), &self.addresses);
-        self.background.push(tokio::spawn(listener.run(admin, Arc::new(()), self.admin_gate.clone())));
+        let gate = self.admin_gate.clone();
+        self.background.push(match listener {
+            AdminListener::Network(listener) => tokio::spawn(listener.run(admin, Arc::new(()), gate)),
+            AdminListener::Local(listener) => tokio::spawn(listener.run(admin, Arc::new(()), gate)),
+        });
     }
 
     /// Where clients connect, in the order of the settings, with the ports that the system picked.
@@ -170,8 +247,8 @@ impl Server {
     }
 
     /// Where the operator looks.
-    pub const fn admin(&self) -> SocketAddr {
-        self.admin
+    pub const fn admin(&self) -> &Address {
+        &self.admin
     }
 
     /// The gateway in force.
@@ -205,6 +282,8 @@ impl Server {
     /// Ends at once: every connection is cut, before anything behind it goes away and makes up an answer.
     pub async fn cut(&self) {
         self.gate.abort();
+        // While its socket listens: nobody can take the file for one that was left behind.
+        drop(self.admin_file.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.admin_gate.close();
         let ended = async { tokio::join!(self.gate.drained(), self.admin_gate.drained()) };
         // Whoever still reads the admin port is not worth waiting for.

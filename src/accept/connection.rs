@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -39,6 +39,9 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How long after it connected a client may begin its first request, even if the gate closes meanwhile: it could not know
 /// that it has to go elsewhere.
 const NEWCOMER: Duration = Duration::from_secs(2);
+
+/// Stands for every client that comes by a Unix socket.
+const THIS_HOST: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// What a listener's connections have in common.
 pub(super) struct Door<H> {
@@ -116,6 +119,13 @@ pub(super) async fn serve<H: Handler>(door: Arc<Door<H>>, mut socket: TcpStream,
     let trust = trust.map(|trust| trust.of(tls.as_ref().is_some_and(|facts| facts.certificate.is_some())));
     let client = Client { peer: Arc::new(Peer::new(address, tls)), trust };
     speak(&door, transport, http2, client, newcomer_until, place).await;
+}
+
+/// The same for a client of this host, which needs no protection on the way.
+pub(super) async fn serve_this_host<H: Handler>(door: Arc<Door<H>>, socket: UnixStream, place: Place) {
+    let newcomer_until = Instant::now() + NEWCOMER;
+    let client = Client { peer: Arc::new(Peer::new(THIS_HOST, None)), trust: None };
+    speak(&door, Transport::ThisHost(socket), None, client, newcomer_until, place).await;
 }
 
 /// Exchanges requests and answers, in the version of HTTP that is known already or that the first bytes tell.

@@ -8,8 +8,10 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
+use super::address::Address;
 use super::connection::{Door, serve};
 use super::gate::{Gate, Place};
+use super::passed::PassedSockets;
 use super::proxy_protocol::Announced;
 use super::settings::ListenerSettings;
 use super::tls::{CurrentTls, TlsError};
@@ -17,22 +19,22 @@ use super::{Events, Handler};
 use crate::workers::Workers;
 
 /// Connections that the system may keep waiting for us; it caps this at `net.core.somaxconn`.
-const BACKLOG: u32 = 4096;
+pub(super) const BACKLOG: u32 = 4096;
 
 /// How long a client may be silent before it is asked whether it is there. A silent tunnel or stream has no other end.
 const KEEPALIVE: Duration = Duration::from_mins(1);
 
 /// The pause after the system refused to hand out a connection, for want of file descriptors or memory.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// A listener that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// The address cannot be had.
-    #[error("cannot listen on {address}: {}", explain(cause))]
+    #[error("cannot listen on {address}: {}", explain(address, cause))]
     Address {
         /// The address that was asked for.
-        address: SocketAddr,
+        address: Address,
         /// What the system said.
         cause: io::Error,
     },
@@ -46,8 +48,9 @@ pub enum BindError {
     },
 }
 
-fn explain(error: &io::Error) -> String {
+fn explain(address: &Address, error: &io::Error) -> String {
     match error.kind() {
+        _ if address.network().is_none() => error.to_string(),
         io::ErrorKind::AddrInUse => "another process, or another listener, holds that address".to_owned(),
         io::ErrorKind::AddrNotAvailable => "this host has no such address".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied; ports below 1024 may need a capability".to_owned(),
@@ -60,6 +63,7 @@ fn explain(error: &io::Error) -> String {
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
+    passed: bool,
     announced: Announced,
     tls: Option<CurrentTls>,
 }
@@ -70,29 +74,41 @@ impl Listener {
     /// # Errors
     /// [`BindError`], which names the address.
     pub fn bind(settings: &ListenerSettings) -> Result<Self, BindError> {
+        Self::open(settings, &mut PassedSockets::default())
+    }
+
+    /// Takes the socket among the `passed` ones that has the address, or else opens it. Needs a runtime.
+    ///
+    /// # Errors
+    /// [`BindError`], which names the address.
+    pub fn open(settings: &ListenerSettings, passed: &mut PassedSockets) -> Result<Self, BindError> {
         let address = settings.address;
         let tls = settings.tls.as_ref().map(CurrentTls::new).transpose();
         let tls = tls.map_err(|cause| BindError::Tls { address, cause })?;
         let open = || {
-            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-            // So that a restart need not wait for the old process's connections to be forgotten.
-            socket.set_reuseaddr(true)?;
+            let (socket, passed) = match passed.take_network(address) {
+                Some(socket) => (TcpListener::from_std(socket)?, true),
+                None => (listen(address)?, false),
+            };
             // Inherited by accepted sockets: finds out about clients that vanished, in two minutes and not in two hours.
             SockRef::from(&socket).set_tcp_keepalive(
                 &TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4).with_retries(4),
             )?;
-            socket.bind(address)?;
-            let socket = socket.listen(BACKLOG)?;
             let address = socket.local_addr()?;
             let announced = Announced::new(settings.proxy_protocol, settings.front.trusted.clone());
-            Ok(Self { socket, address, announced, tls })
+            Ok(Self { socket, address, passed, announced, tls })
         };
-        open().map_err(|cause| BindError::Address { address, cause })
+        open().map_err(|cause| BindError::Address { address: address.into(), cause })
     }
 
     /// Where it listens, with the port that the system picked.
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether somebody else opened the socket.
+    pub const fn is_passed(&self) -> bool {
+        self.passed
     }
 
     /// The TLS settings in force, to replace them while running; `None` on a plain listener.
@@ -143,6 +159,14 @@ impl Listener {
             () = accept(&self.socket, gate, events, begin) => {}
         }
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // So that a restart need not wait for the old process's connections to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Accepts first and waits for a place then. The other way round, a listener at rest would sit on the last place

@@ -9,9 +9,12 @@
 //! the admin port with another handler.
 
 mod activity;
+mod address;
 mod connection;
 mod gate;
 mod listener;
+mod local;
+mod passed;
 mod proxy_protocol;
 mod settings;
 mod socket;
@@ -33,8 +36,11 @@ use hyper::body::Incoming;
 use crate::refusal::Reason;
 use crate::request::Peer;
 
+pub use address::Address;
 pub use gate::Gate;
 pub use listener::{BindError, Listener};
+pub use local::{LocalListener, SocketFile};
+pub use passed::PassedSockets;
 pub use settings::{ClientCertificates, Limits, ListenerSettings, ProxyProtocol, TlsSettings};
 
 /// Answers requests. There is no error: whatever happens, the client gets a response.

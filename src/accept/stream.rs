@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::UnixStream;
 use tokio_rustls::server::TlsStream;
 
 use super::Events;
@@ -22,6 +23,8 @@ const PREFACE: [u8; 3] = *b"PRI";
 pub(super) enum Transport {
     Plain(Socket),
     Tls(Box<TlsStream<Socket>>),
+    /// A Unix socket.
+    ThisHost(UnixStream),
 }
 
 /// A connection's stream. It goes with the connection into an upgrade, and with it the place among all connections.
@@ -217,6 +220,7 @@ impl AsyncRead for Transport {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::ThisHost(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 }
@@ -226,6 +230,7 @@ impl AsyncWrite for Transport {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::ThisHost(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
@@ -237,6 +242,7 @@ impl AsyncWrite for Transport {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
+            Self::ThisHost(stream) => Pin::new(stream).poll_write_vectored(cx, bytes),
         }
     }
 
@@ -244,6 +250,7 @@ impl AsyncWrite for Transport {
         match self {
             Self::Plain(stream) => stream.is_write_vectored(),
             Self::Tls(stream) => stream.is_write_vectored(),
+            Self::ThisHost(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -251,6 +258,7 @@ impl AsyncWrite for Transport {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Self::ThisHost(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -258,6 +266,7 @@ impl AsyncWrite for Transport {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::ThisHost(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

@@ -14,8 +14,9 @@ use crate::gateway::{AdminSettings, AdminToken};
 /// Who may.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Door<'s> {
-    /// Whoever is on this machine, and calls the port by a name that only this machine can mean.
-    Local(IpAddr),
+    /// Whoever is on this machine, and calls the port by a name that only this machine can mean, or by this address. Who
+    /// may open a Unix socket is the file system's to say.
+    Local(Option<IpAddr>),
     /// Whoever shows the secret.
     Token(&'s AdminToken),
     /// Nobody: the port is open to others, and no secret tells them apart.
@@ -36,10 +37,11 @@ pub enum Shut {
 impl<'s> Door<'s> {
     /// The door of a port with these settings. With a secret, all must show it, on loopback too: other users may be there.
     pub const fn of(settings: &'s AdminSettings) -> Self {
-        match &settings.token {
-            Some(token) => Self::Token(token),
-            None if is_loopback(settings.address) => Self::Local(settings.address.ip()),
-            None => Self::Closed,
+        match (&settings.token, settings.address.network()) {
+            (Some(token), _) => Self::Token(token),
+            (None, None) => Self::Local(None),
+            (None, Some(address)) if is_loopback(address) => Self::Local(Some(address.ip())),
+            (None, Some(_)) => Self::Closed,
         }
     }
 
@@ -64,7 +66,7 @@ const fn is_loopback(address: SocketAddr) -> bool {
 
 /// Whether the request's host is this machine's own name, one of its loopback addresses, or the address that the port was
 /// given. The port in it does not matter: it may be forwarded from another.
-fn is_meant(uri: &Uri, headers: &HeaderMap, own: IpAddr) -> bool {
+fn is_meant(uri: &Uri, headers: &HeaderMap, own: Option<IpAddr>) -> bool {
     let mut lines = headers.get_all(header::HOST).iter();
     let authority = match (uri.authority(), lines.next(), lines.next()) {
         (Some(authority), None | Some(_), None) => Some(authority.clone()),
@@ -74,7 +76,7 @@ fn is_meant(uri: &Uri, headers: &HeaderMap, own: IpAddr) -> bool {
     let Some(authority) = authority.filter(|authority| !authority.as_str().contains('@')) else { return false };
     let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
     match host.parse::<IpAddr>() {
-        Ok(address) => address.to_canonical().is_loopback() || address == own,
+        Ok(address) => address.to_canonical().is_loopback() || Some(address) == own,
         // RFC 6761 §6.3: no other machine is ever meant by these.
         Err(_) => host == "localhost" || host.ends_with(".localhost"),
     }
@@ -121,11 +123,15 @@ impl Shut {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accept::Address;
 
     const SECRET: &[u8] = b"open sesame, open: sesame";
 
     fn settings(address: &str, token: bool) -> AdminSettings {
-        AdminSettings { address: address.parse().unwrap(), token: token.then(|| AdminToken::of(SECRET)) }
+        AdminSettings {
+            address: Address::Network(address.parse().unwrap()),
+            token: token.then(|| AdminToken::of(SECRET)),
+        }
     }
 
     fn headers(fields: &[(header::HeaderName, &str)]) -> HeaderMap {
@@ -146,6 +152,18 @@ mod tests {
         for address in ["0.0.0.0:9090", "127.0.0.1:9090"] {
             assert!(matches!(Door::of(&settings(address, true)), Door::Token(_)), "{address}");
         }
+    }
+
+    #[test]
+    fn a_unix_socket_is_of_this_machine() {
+        let mut settings = settings("127.0.0.1:9090", false);
+        settings.address = Address::Unix("/run/keybound/admin.sock".into());
+        assert_eq!(Door::of(&settings), Door::Local(None));
+        let ask = |host| Door::of(&settings).ask(&"/".parse().unwrap(), &headers(&[(header::HOST, host)]));
+        // A web server in front of the socket could be reached by any name.
+        assert_eq!((ask("localhost"), ask("evil.example")), (Ok(()), Err(Shut::Host)));
+        settings.token = Some(AdminToken::of(SECRET));
+        assert!(matches!(Door::of(&settings), Door::Token(_)));
     }
 
     #[test]

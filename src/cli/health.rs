@@ -17,6 +17,7 @@ use super::{say, stdout, usage};
 Examples:
   keybound health
   keybound health --ready --admin http://10.0.0.7:9090
+  keybound health --admin unix:/run/keybound/admin.sock
 
 Exit codes: 0 for an answer with status 200, 1 for any other answer and for none, 2 for wrong usage.")]
 pub struct Health {
@@ -35,13 +36,13 @@ impl Health {
     /// For `report`: wrong usage, or no answer in time.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let path = if self.ready { "/readyz" } else { "/healthz" };
-        let uri = self.admin.uri(path).map_err(|message| usage("health", message))?;
-        let (status, words) = self.admin.ask(&uri, "text/plain", None)?;
+        let question = self.admin.question(path).map_err(|message| usage("health", message))?;
+        let (status, words) = self.admin.ask(&question, "text/plain", None)?;
         stdout::write(&words)?;
         if status == StatusCode::OK {
             return Ok(ExitCode::SUCCESS);
         }
-        say(format_args!("{uri}: {status}"));
+        say(format_args!("{question}: {status}"));
         Ok(ExitCode::FAILURE)
     }
 }

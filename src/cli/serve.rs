@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Args;
+use keybound::accept::PassedSockets;
 use keybound::clock::SystemClock;
 use keybound::config::{Attempt, Files, Loaded};
 use keybound::gateway::Current;
@@ -41,13 +42,14 @@ impl Serve {
                 return Ok(ExitCode::FAILURE);
             }
         };
+        let passed = supervisor::passed_sockets()?;
         // Dropped last, when nothing is left that logs.
         let log = Log::start(&loaded.settings.telemetry).context("cannot start the log")?;
         // Admin port and background work have a thread of their own: it stands still while standard output takes
         // nothing, and a signal is heard all the same.
         let background = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let background = background.context("cannot start the runtime")?;
-        let ended = runtime()?.block_on(serve(loaded, self.config, files, background.handle(), &log));
+        let ended = runtime()?.block_on(serve(loaded, passed, self.config, files, background.handle(), &log));
         // A resolver that hangs would hold the process.
         background.shutdown_background();
         ended
@@ -61,6 +63,7 @@ pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 async fn serve(
     loaded: Loaded,
+    passed: PassedSockets,
     config: ConfigArgs,
     files: Files,
     background: &Handle,
@@ -74,7 +77,8 @@ async fn serve(
     let telemetry = loaded.settings.telemetry.clone();
     let server = {
         let _there = background.enter();
-        Arc::new(Server::start(loaded.settings, Arc::new(SystemClock), log.control().access(&telemetry))?)
+        let access = log.control().access(&telemetry);
+        Arc::new(Server::start_on(passed, loaded.settings, Arc::new(SystemClock), access)?)
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %config.path().display(), "started");
     supervisor::started();

@@ -1,9 +1,39 @@
-//! What a supervisor such as systemd is told, if it wants to know: `NOTIFY_SOCKET` names where (sd_notify(3)).
+//! What a supervisor such as systemd is told, if it wants to know: `NOTIFY_SOCKET` names where (sd_notify(3)). And what it
+//! may have passed: sockets that were there before this process (sd_listen_fds(3)).
 //!
 //! Started is a gateway that listens, ready or not: a supervisor that waited for the keys of an issuer would end one whose
 //! other routes work.
 
+use anyhow::Context as _;
+use keybound::accept::PassedSockets;
+use listenfd::ListenFd;
 use sd_notify::NotifyState;
+
+/// The sockets that were passed to this process. To be called once, before there are threads: what tells of the sockets is
+/// taken out of the environment.
+///
+/// # Errors
+/// One of them is no listening stream socket, or the environment makes no sense.
+pub fn passed_sockets() -> anyhow::Result<PassedSockets> {
+    let mut passed = PassedSockets::default();
+    let names = sd_notify::listen_fds_with_names().context("sockets are passed wrongly (LISTEN_FDS)")?;
+    let names: Vec<String> = names.map(|(_, name)| name).collect();
+    if names.is_empty() {
+        return Ok(passed);
+    }
+    let mut sockets = ListenFd::from_env();
+    for (index, name) in names.into_iter().enumerate() {
+        let unusable = format!("the passed socket {name} (number {index}) cannot be listened on");
+        let added = match (sockets.take_tcp_listener(index), sockets.take_unix_listener(index)) {
+            (Ok(Some(socket)), _) => passed.add_network(name, socket),
+            (_, Ok(Some(socket))) => passed.add_unix(name, socket),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+            (Ok(None), Ok(None)) => Err(std::io::ErrorKind::NotFound.into()),
+        };
+        added.context(unusable)?;
+    }
+    Ok(passed)
+}
 
 /// It listens.
 pub fn started() {

@@ -6,11 +6,13 @@ use std::net::SocketAddr;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use crate::accept::Address;
+
 /// The admin port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdminSettings {
     /// Where it listens.
-    pub address: SocketAddr,
+    pub address: Address,
     /// What opens the page for people and what it shows; `None`: nothing is needed on loopback, and nothing helps
     /// elsewhere.
     pub token: Option<AdminToken>,
@@ -18,7 +20,7 @@ pub struct AdminSettings {
 
 impl From<SocketAddr> for AdminSettings {
     fn from(address: SocketAddr) -> Self {
-        Self { address, token: None }
+        Self { address: address.into(), token: None }
     }
 }
 

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use super::settings::Settings;
 use super::state::Gateway;
-use crate::accept::{Limits, ListenerSettings, ProxyProtocol};
+use crate::accept::{Address, Limits, ListenerSettings, ProxyProtocol};
 use crate::forward::UpstreamSettings;
 use crate::replay::ReplaySettings;
 use crate::routes::Route;
@@ -19,7 +19,7 @@ use crate::telemetry::LogFormat;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fixed {
     listeners: Vec<Socket>,
-    admin: SocketAddr,
+    admin: Address,
     replay: ReplaySettings,
     proof_lifetime: Duration,
     clock_skew: Duration,
@@ -77,7 +77,7 @@ impl Fixed {
         let default = Limits::default();
         Self {
             listeners: listeners.iter().map(Socket::of).collect(),
-            admin: admin.address,
+            admin: admin.address.clone(),
             replay: replay.clone(),
             proof_lifetime: proofs.lifetime,
             clock_skew: proofs.clock_skew,

@@ -79,6 +79,9 @@ fn an_admin_port_is_named_by_scheme_and_authority() {
         ("http://127.0.0.1:9090/healthz", "has no path"),
         ("http://127.0.0.1:9090/?x", "has no path and no query"),
         ("http://a:hidden@127.0.0.1:9090", "must not hold a user name"),
+        ("unix:admin.sock", "`unix:` and an absolute path"),
+        ("unix:", "`unix:` and an absolute path"),
+        (&format!("unix:/{}", "x".repeat(107)), "at most 107 bytes"),
     ] {
         let Ran { code, out, err } = run(&folder, &["health", "--admin", url]);
         assert!(code == 2 && out.is_empty() && err.contains(part) && !err.contains("hidden"), "{url}: {err}");

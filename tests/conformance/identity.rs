@@ -48,7 +48,12 @@ fn plan(keys: Vec<Arc<IdentityKey>>) -> Plan {
 }
 
 async fn published(world: &World) -> (Answer, JwkSet) {
-    let dialer = Dialer { address: world.server.admin(), tls: None, server_name: String::new(), announce: Vec::new() };
+    let dialer = Dialer {
+        address: world.server.admin().network().unwrap(),
+        tls: None,
+        server_name: String::new(),
+        announce: Vec::new(),
+    };
     let target = "/identity/jwks.json".to_owned();
     let message = Message { method: "GET".into(), target, host: Some("admin".into()), headers: vec![], body: vec![] };
     let answer = dialer.send(Http::One, &message).await.unwrap();

@@ -28,6 +28,7 @@ mod secrets;
 #[path = "../shared/servers.rs"]
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod servers;
+mod sockets;
 mod stage;
 mod start_stop;
 mod supervisor;

@@ -40,8 +40,12 @@ impl Program {
     pub fn start(folder: &Path, arguments: &[impl AsRef<OsStr>], environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_keybound"));
         command.current_dir(folder).env_remove("KEYBOUND_TOKEN").args(arguments).envs(environment.iter().copied());
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        Self::run_by(&mut command, Stdio::null())
+    }
+
+    /// Another program that becomes the binary, with this standard input.
+    pub fn run_by(command: &mut Command, input: Stdio) -> Self {
+        let mut child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let said = Arc::<Mutex<Said>>::default();
         let (sender, news) = watch::channel((0, 2));
         let sender = Arc::new(sender);

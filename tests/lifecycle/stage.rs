@@ -135,6 +135,11 @@ impl Stage {
         Gateway { program, address, admin }
     }
 
+    /// Who calls a gateway at this address.
+    pub fn dialer(&self, address: SocketAddr) -> Dialer {
+        Dialer { address, tls: Some(client_tls(None)), server_name: HOST.to_owned(), announce: Vec::new() }
+    }
+
     // What a client sends.
 
     /// A token bound to the client's proof key.

@@ -4,6 +4,7 @@ mod deadlines;
 mod ending;
 mod handshake;
 mod http;
+mod local;
 pub mod pki;
 mod resumption;
 

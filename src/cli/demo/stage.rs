@@ -12,7 +12,7 @@ use http::{Request, Response, StatusCode, header};
 use http_body_util::{Empty, Full};
 use hyper::body::Incoming;
 use keybound::accept::tls::{ClientTrust, ServerCertificate};
-use keybound::accept::{ClientCertificates, Gate, Handler, Limits, Listener, ListenerSettings, TlsSettings};
+use keybound::accept::{Address, ClientCertificates, Gate, Handler, Limits, Listener, ListenerSettings, TlsSettings};
 use keybound::clock::{Clock as _, SystemClock};
 use keybound::forward::UpstreamSettings;
 use keybound::gateway::Settings;
@@ -147,7 +147,7 @@ impl Stage {
     }
 
     /// Where the operator looks.
-    pub const fn admin(&self) -> SocketAddr {
+    pub const fn admin(&self) -> &Address {
         self.server.admin()
     }
 

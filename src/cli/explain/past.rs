@@ -41,10 +41,10 @@ impl Past {
             let message = "--request-id: expected an id as in X-Request-Id, for example d45ef4ecb1bfef3b-1";
             return Err(usage("explain", message));
         }
-        let uri = self.admin.uri(&format!("/explain/{id}")).map_err(|message| usage("explain", message))?;
+        let question = self.admin.question(&format!("/explain/{id}")).map_err(|message| usage("explain", message))?;
         let authorization = self.admin_token_file.as_deref().map(authorization).transpose()?;
         let accept = if json { "application/json" } else { "text/plain" };
-        let (status, words) = self.admin.ask(&uri, accept, authorization)?;
+        let (status, words) = self.admin.ask(&question, accept, authorization)?;
         if status == StatusCode::OK {
             stdout::write(&words)?;
             return Ok(ExitCode::SUCCESS);
@@ -53,8 +53,8 @@ impl Past {
         let words = words.lines().next().unwrap_or_default();
         match status {
             StatusCode::NOT_FOUND => bail!("{id}: {words}"),
-            StatusCode::UNAUTHORIZED => bail!("{uri}: {words} (--admin-token-file)"),
-            _ => bail!("{uri}: {status}: {words}"),
+            StatusCode::UNAUTHORIZED => bail!("{question}: {words} (--admin-token-file)"),
+            _ => bail!("{question}: {status}: {words}"),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::listeners::report_file;
 use super::replicas::Replicas;
 use super::secrets::secret;
 use super::{algorithms, count, nonces, socket_address, timeout, within};
-use crate::accept::Limits;
+use crate::accept::{Address, Limits};
 use crate::config::reading::{Field, Reading};
 use crate::config::values::Size;
 use crate::config::written::{self, Listener};
@@ -59,17 +59,33 @@ pub fn admin(
     reading: &mut Reading<'_>,
 ) -> AdminSettings {
     let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 9090));
-    let address = written.address.meaning(reading, |text| socket_address(text)).unwrap_or(default);
+    let token = admin_token(&written.token_file, reading);
+    let meant = written.address.meaning(reading, |text| {
+        let expected = "an IP address and a port, such as `127.0.0.1:9090`, or `unix:` and a path";
+        Address::parse_unix(text).unwrap_or_else(|| text.parse().map(Address::Network).map_err(|_| expected))
+    });
+    let path = "admin.address";
+    let address = match meant.unwrap_or(Address::Network(default)) {
+        Address::Network(address) => address,
+        Address::Unix(file) => {
+            if let Some(folder) = file.parent().filter(|folder| !folder.is_dir()) {
+                let message = format!("{}: there is no such folder", folder.display());
+                reading
+                    .error(written.address.place, path, message, "the socket cannot be made")
+                    .help("systemd makes one below /run for a service with `RuntimeDirectory=keybound`");
+            }
+            return AdminSettings { address: Address::Unix(file), token };
+        }
+    };
     for (_, listener) in super::values(listeners) {
         let taken = listener.address.value().and_then(|text| socket_address(text).ok());
         if taken.is_some_and(|taken| super::listeners::overlap(taken, address)) {
-            let path = "admin.address";
             reading
                 .error(written.address.place, path, format!("`{address}` is a listener's address too"), "taken")
                 .also(listener.address.place, "taken by this listener");
         }
     }
-    AdminSettings { address, token: admin_token(&written.token_file, reading) }
+    AdminSettings { address: address.into(), token }
 }
 
 fn admin_token(field: &Field<String>, reading: &mut Reading<'_>) -> Option<AdminToken> {

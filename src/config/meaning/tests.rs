@@ -283,6 +283,11 @@ fn the_rest_is_checked() {
         top("limits.idle_timeout", "limits: { idle_timeout: 2years }", "at most a year"),
         top("limits", "limits:", "expected a mapping"),
         top("admin.address", "admin: { address: 9090 }", "expected a text"),
+        top("admin.address", "admin: { address: /run/admin.sock }", "expected an IP address and a port"),
+        top("admin.address", "admin: { address: 'unix:admin.sock' }", "an absolute path behind `unix:`"),
+        top("admin.address", "admin: { address: 'unix:' }", "an absolute path behind `unix:`"),
+        top("admin.address", "admin: { address: 'unix:/' }", "an absolute path behind `unix:`"),
+        top("admin.address", "admin: { address: 'unix:/nowhere/admin.sock' }", "/nowhere: there is no such folder"),
         top("telemetry.access_log", "telemetry: { access_log: yes }", "`true` or `false`"),
         top("telemetry.access_log", "telemetry: { access_log: 0.1 }", "a mapping with `sample`"),
         top("telemetry.access_log.sample", "telemetry: { access_log: {} }", "missing"),
@@ -302,6 +307,12 @@ fn the_rest_is_checked() {
     {
         let set = settings("top", &format!("telemetry: {{ access_log: {written} }}"));
         assert_eq!(set.telemetry.access_log.map(Share::number), share, "{written}");
+    }
+    let long = format!("admin: {{ address: 'unix:/{}' }}", "x".repeat(107));
+    refused(&[("top", &long, "admin.address", "at most 107 bytes")]);
+    for path in ["/admin.sock".to_owned(), format!("/{}", "x".repeat(106))] {
+        let set = settings("top", &format!("admin: {{ address: 'unix:{path}' }}"));
+        assert_eq!(set.admin.address, crate::accept::Address::Unix(path.into()));
     }
 }
 
