@@ -266,12 +266,24 @@ impl Server {
         self.current.ready().await;
     }
 
+    /// Takes the gateway out of service and goes on: not ready at once; after `drain_delay` clients are asked to leave as their
+    /// requests are through. Who still connects is served, a request at a time. [`stop`](Self::stop) ends what this began.
+    pub async fn drain(&self) {
+        let gateway = self.gateway();
+        gateway.start_draining();
+        tokio::time::sleep(gateway.limits().drain_delay).await;
+        self.gate.empty();
+    }
+
     /// Ends in order: not ready at once, still accepting for `drain_delay`; then no new connections, and requests
     /// under way may finish within `drain_timeout`. True when all of them did.
     pub async fn stop(&self) -> bool {
         let gateway = self.gateway();
         gateway.start_draining();
-        tokio::time::sleep(gateway.limits().drain_delay).await;
+        // Whoever sends requests here had that time already.
+        if !self.gate.is_emptying() {
+            tokio::time::sleep(gateway.limits().drain_delay).await;
+        }
         self.gate.close();
         let drained = tokio::time::timeout(gateway.limits().drain_timeout, self.gate.drained()).await.is_ok();
         self.cut().await;

@@ -113,6 +113,9 @@ impl Activity {
     /// The client was asked to leave.
     pub(super) fn leave(&self) {
         let mut state = self.state();
+        if state.leaving_since.is_some() {
+            return;
+        }
         state.leaving_since = Some(Instant::now());
         state.left_idle = state.under_way == 0 && state.head_since.is_none();
     }

@@ -236,7 +236,7 @@ async fn speak_http1<H: Handler>(
                 activity.rests();
                 continue;
             }
-            Turn::Gate(Phase::Closing) | Turn::Overdue(Overdue::Idle | Overdue::Leaving) => {
+            Turn::Gate(Phase::Emptying | Phase::Closing) | Turn::Overdue(Overdue::Idle | Overdue::Leaving) => {
                 // Nobody is owed an answer. A client that is gone already needs no farewell either.
                 let _ = timeout(LINGER, stream.shutdown()).await;
                 return;
@@ -377,7 +377,7 @@ async fn converse<C: Future<Output = hyper::Result<()>>>(
                 return Some(Ended::Quiet);
             }
             Turn::Gate(Phase::Open) => {}
-            Turn::Gate(Phase::Closing) | Turn::Overdue(Overdue::Idle) => {
+            Turn::Gate(Phase::Emptying | Phase::Closing) | Turn::Overdue(Overdue::Idle) => {
                 activity.leave();
                 ask_to_leave(connection.as_mut());
             }

@@ -15,7 +15,7 @@ const LONGEST: Duration = Duration::from_hours(8760);
 
 /// What several listeners share: the bounds on connections, and the signal to stop.
 ///
-/// The order of an end is [`close`](Self::close), then [`drained`](Self::drained) for as long as there is patience,
+/// The order of an end is [`empty`](Self::empty), if there is time for it, [`close`](Self::close), then [`drained`](Self::drained) for as long as there is patience,
 /// then [`abort`](Self::abort). Clones are the same gate.
 #[derive(Clone)]
 pub struct Gate(Arc<Shared>);
@@ -32,6 +32,8 @@ struct Shared {
 pub(super) enum Phase {
     /// Connections are accepted.
     Open,
+    /// Connections are accepted still, each for a request; the others are asked to leave.
+    Emptying,
     /// No new connection, no further request on an old one; requests under way finish.
     Closing,
     /// Every connection is cut.
@@ -58,6 +60,17 @@ impl Gate {
     /// Connections that are open now, those in their TLS handshake and upgraded ones included.
     pub fn connections(&self) -> usize {
         (self.0.capacity as usize).saturating_sub(self.0.places.available_permits())
+    }
+
+    /// Asks clients to leave, as [`close`](Self::close) does, but goes on accepting: who connects gets an answer and is asked
+    /// to leave, too.
+    pub fn empty(&self) {
+        self.enter(Phase::Emptying);
+    }
+
+    /// Whether clients were asked to leave.
+    pub fn is_emptying(&self) -> bool {
+        *self.0.phase.borrow() >= Phase::Emptying
     }
 
     /// Stops accepting and closes the listening sockets. Idle connections close at once; on the others the requests
@@ -134,7 +147,12 @@ impl Phases {
         self.next_spared(|| None).await
     }
 
-    /// The same, but that the gate closes is not told before the time that `spared` gives.
+    /// Resolves when no more connections are to be accepted.
+    pub(super) async fn closing(mut self) {
+        while self.next().await < Phase::Closing {}
+    }
+
+    /// The same as `next`, but that the gate empties or closes is not told before the time that `spared` gives.
     pub(super) async fn next_spared(&mut self, spared: impl Fn() -> Option<Instant>) -> Phase {
         loop {
             let owed = if self.owed { Some(spared().unwrap_or_else(Instant::now)) } else { None };
@@ -156,7 +174,8 @@ impl Phases {
                 // Nobody is left who could end this connection in another way.
                 Err(_) => Phase::Aborted,
             };
-            self.owed = phase == Phase::Closing && spared().is_some_and(|until| Instant::now() < until);
+            let asks_to_leave = matches!(phase, Phase::Emptying | Phase::Closing);
+            self.owed = asks_to_leave && spared().is_some_and(|until| Instant::now() < until);
             if self.owed {
                 continue;
             }

@@ -152,10 +152,9 @@ impl Listener {
         events: &Arc<dyn Events>,
         begin: impl Fn(TcpStream, SocketAddr, Place),
     ) {
-        let mut phases = gate.phases();
         tokio::select! {
             biased;
-            _ = phases.next() => {}
+            () = gate.phases().closing() => {}
             () = accept(&self.socket, gate, events, begin) => {}
         }
     }

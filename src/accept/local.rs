@@ -80,10 +80,9 @@ impl LocalListener {
                 }
             }
         };
-        let mut phases = gate.phases();
         tokio::select! {
             biased;
-            _ = phases.next() => {}
+            () = gate.phases().closing() => {}
             () = accept => {}
         }
     }

@@ -15,6 +15,7 @@ mod configuration;
 mod credentials;
 mod demo;
 mod doctor;
+mod drain;
 mod explain;
 mod health;
 mod key;
@@ -53,6 +54,7 @@ enum Verb {
     Check(check::Check),
     Doctor(doctor::Doctor),
     Health(health::Health),
+    Drain(drain::Drain),
     Demo(demo::Demo),
     Explain(explain::Explain),
     Request(request::Request),
@@ -73,6 +75,7 @@ impl Cli {
             Verb::Check(verb) => verb.run(),
             Verb::Doctor(verb) => verb.run(),
             Verb::Health(verb) => verb.run(),
+            Verb::Drain(verb) => verb.run(),
             Verb::Demo(verb) => verb.run(),
             Verb::Explain(verb) => verb.run(),
             Verb::Request(verb) => verb.run(),

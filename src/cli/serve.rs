@@ -20,7 +20,7 @@ use super::supervisor;
 
 /// Run the gateway.
 ///
-/// Stops on SIGTERM or SIGINT: requests under way may finish first. Reads the configuration again on SIGHUP, and when
+/// Stops on SIGTERM or SIGINT: requests under way may finish first. On SIGUSR1 it lets clients go and waits for its end. Reads the configuration again on SIGHUP, and when
 /// one of its files changes.
 #[derive(Debug, Args)]
 pub struct Serve {
@@ -71,6 +71,7 @@ async fn serve(
 ) -> anyhow::Result<ExitCode> {
     let mut stop = StopSignals::listen()?;
     let hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
+    let mut drain = signal(SignalKind::user_defined1()).context("cannot listen for signals")?;
     for warning in loaded.warnings.findings() {
         tracing::warn!(field = warning.field(), "{}", warning.message());
     }
@@ -87,10 +88,24 @@ async fn serve(
     let (log_control, server_there) = (log.control().clone(), Arc::downgrade(&server));
     let reloader = Reloader { server: server_there, config, files, telemetry, log: log_control, hangup };
     let reloading = background.spawn(reloader.run());
-    let signal = stop.next().await;
-    readiness.abort();
-    // What ends does not change any more.
-    reloading.abort();
+    // What is drained or ends does not change any more, and is not ready.
+    let settle = || {
+        readiness.abort();
+        reloading.abort();
+    };
+    let signal = tokio::select! {
+        signal = stop.next() => signal,
+        Some(()) = drain.recv() => {
+            settle();
+            supervisor::draining();
+            tracing::info!("draining");
+            tokio::select! {
+                signal = stop.next() => signal,
+                never = async { server.drain().await; std::future::pending().await } => never,
+            }
+        }
+    };
+    settle();
     log.ending();
     supervisor::stopping();
     tracing::info!(signal, "stopping");

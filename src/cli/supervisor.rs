@@ -64,6 +64,11 @@ pub fn reloaded(in_force: bool) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
+/// It lets clients go.
+pub fn draining() {
+    tell(&[NotifyState::Status("draining: not ready, and clients are asked to leave")]);
+}
+
 /// It is about to end.
 pub fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("finishing what is under way")]);

@@ -26,7 +26,20 @@ fn offered(words: &[&str]) -> Vec<String> {
 #[test]
 fn bash_completes_verbs_and_arguments() {
     let all = offered(&["keybound", ""]);
-    for verb in ["serve", "check", "doctor", "demo", "request", "proof", "key", "explain", "schema", "completions"] {
+    for verb in [
+        "serve",
+        "check",
+        "doctor",
+        "health",
+        "drain",
+        "demo",
+        "request",
+        "proof",
+        "key",
+        "explain",
+        "schema",
+        "completions",
+    ] {
         assert!(all.contains(&verb.to_owned()), "{verb} in {all:?}");
     }
     assert_eq!(offered(&["keybound", "ex"]), ["explain"]);

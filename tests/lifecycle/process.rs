@@ -103,6 +103,10 @@ impl Program {
         in_time("the end of a stream", news.wait_for(|(_, still)| *still <= open)).await.unwrap();
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, name: &str) {
         // Not reaped before `ended` or `drop`, so that the number is still this child's.
         let kill = format!("kill -{name} {}", self.child.id());

@@ -8,7 +8,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::issuer::Mood;
-use crate::stage::{Configuration, Gateway, Stage, message};
+use crate::process::{Ended, Program};
+use crate::stage::{Configuration, Gateway, Stage, message, missing};
 use crate::support::wire::{Answer, Http, Stream, h2_exchange, read_answer, read_one};
 use crate::{eventually, in_time};
 
@@ -100,6 +101,61 @@ async fn sigterm_takes_readiness_first_then_lets_requests_finish() {
     let ended = gateway.program.ended().await;
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
     assert!(ended.out.contains(r#""message":"stopped","drained":true"#), "{}", ended.out);
+}
+
+/// Tells a process, as a container's hook does.
+async fn drain(stage: &Stage, process: u32) -> Ended {
+    Program::run(stage.folder.path(), &["drain", "--pid", &process.to_string()]).await
+}
+
+/// A sidecar is told first and ends last: what its application has to say passes, and clients are gone by then.
+#[tokio::test]
+async fn what_is_drained_goes_on_until_it_is_told_to_end() {
+    let stage = Stage::set().await;
+    let gateway = stage.gateway_with(drains("1s", "30s")).await;
+    let mut held = hold(&stage, &gateway).await;
+    let mut idle = gateway.connect().await;
+    idle.write_all(&message("/open/x", &[]).to_bytes()).await.unwrap();
+    assert_eq!(answer(&mut idle).await.status, 200);
+
+    let told = Instant::now();
+    let Ended { code, out, err } = drain(&stage, gateway.program.id()).await;
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "", ""));
+    gateway.program.says("draining").await;
+    let (status, words) = gateway.readiness().await;
+    assert_eq!((status, words.contains("draining")), (503, true), "{words}");
+    assert!(is_cut(&mut idle).await);
+    assert!(told.elapsed() >= Duration::from_secs(1), "after {:?}", told.elapsed());
+    // It goes on: also for whoever did not hear of it, and once is enough.
+    assert_eq!(drain(&stage, gateway.program.id()).await.code, 0);
+    for _ in 0..3 {
+        assert_eq!(gateway.status(&stage.call("/api/item")).await, 200);
+    }
+    assert_eq!(gateway.admin("/healthz").await.status, 200);
+    stage.api.release();
+    let last = answer(&mut held).await;
+    assert_eq!((last.status, last.text().as_str(), last.header("connection")), (200, "fine", Some("close")));
+
+    gateway.program.signal("TERM");
+    let ended = gateway.program.ended().await;
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    assert!(ended.out.contains(r#""message":"stopped","drained":true"#), "{}", ended.out);
+}
+
+#[tokio::test]
+async fn only_a_gateway_is_drained() {
+    let stage = Stage::set().await;
+    let own = drain(&stage, std::process::id()).await;
+    assert_eq!(
+        (own.code, missing(&own.err, &["is no gateway: expected the name keybound, found "])),
+        (1, String::new())
+    );
+    let nobody = drain(&stage, i32::MAX as u32).await;
+    assert_eq!((nobody.code, missing(&nobody.err, &["error: no process 2147483647: "])), (1, String::new()));
+    for wrong in ["0", "-1"] {
+        let wrong = Program::run(stage.folder.path(), &["drain", &format!("--pid={wrong}")]).await;
+        assert_eq!(wrong.code, 2, "{}", wrong.err);
+    }
 }
 
 #[tokio::test]

@@ -44,6 +44,8 @@ async fn a_supervisor_hears_of_start_reload_and_end() {
     let refused = "STATUS=the configuration was refused, and the one before is in force; the log says why";
     assert_eq!(heard(&socket).await, ["READY=1", refused]);
 
+    gateway.program.signal("USR1");
+    assert_eq!(heard(&socket).await, ["STATUS=draining: not ready, and clients are asked to leave"]);
     gateway.program.signal("TERM");
     assert_eq!(heard(&socket).await, ["STOPPING=1", "STATUS=finishing what is under way"]);
     assert_eq!(gateway.program.ended().await.code, 0);

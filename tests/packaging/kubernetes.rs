@@ -40,8 +40,13 @@ fn pod(deployment: &Value) -> &Value {
     at(deployment, "spec.template.spec")
 }
 
+/// Those that run as long as the pod does.
+fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
+    list(pod, "initContainers").chain(list(pod, "containers"))
+}
+
 fn gateway(deployment: &Value) -> &Value {
-    list(pod(deployment), "containers").find(|container| container["name"] == "keybound").expect("a gateway")
+    containers(pod(deployment)).find(|container| container["name"] == "keybound").expect("a gateway")
 }
 
 /// The configuration that a deployment's gateway reads.
@@ -86,7 +91,7 @@ fn containers_may_do_next_to_nothing() {
         for deployment in of_kind(&built(name), "Deployment") {
             let pod = pod(deployment);
             assert_eq!(pod["automountServiceAccountToken"], false, "{name}");
-            for container in list(pod, "containers") {
+            for container in containers(pod) {
                 let either = |field: &str| {
                     let own = &container["securityContext"][field];
                     if own.is_null() { pod["securityContext"][field].clone() } else { own.clone() }
@@ -197,11 +202,19 @@ fn a_sidecar_leaves_the_api_as_it_is() {
     let (before, after) = (of_kind(&before, "Deployment")[0], of_kind(&after, "Deployment")[0]);
     let own = list(pod(after), "containers").find(|container| container["name"] == "orders");
     assert_eq!(own, list(pod(before), "containers").next());
-    assert_eq!(list(pod(after), "containers").count(), 2);
+    assert_eq!(list(pod(after), "containers").count(), 1);
     assert_eq!(pod(after)["securityContext"], pod(before)["securityContext"]);
-    // It ends no sooner than the gateway that needs it.
+    // It starts before the API and ends after it, but lets clients go first. They are gone when the API ends, and there is
+    // time for what it has under way.
+    let gateway = gateway(after);
+    assert_eq!((list(pod(after), "initContainers").count(), &gateway["restartPolicy"]), (1, &json!("Always")));
+    assert_eq!(at(gateway, "lifecycle.preStop.exec.command"), &json!(["/usr/local/bin/keybound", "drain"]));
+    let configuration = documents(&text("deploy/kubernetes/sidecar/keybound.yaml")).remove(0);
+    let duration =
+        |field: &str| humantime::parse_duration(configuration["limits"][field].as_str().unwrap()).unwrap().as_secs();
     let stays = at(own.unwrap(), "lifecycle.preStop.sleep.seconds").as_u64().unwrap();
-    assert!(stays >= 35 && pod(after)["terminationGracePeriodSeconds"].as_u64().unwrap() > stays);
+    let grace = pod(after)["terminationGracePeriodSeconds"].as_u64().unwrap();
+    assert!(stays > duration("drain_delay") && grace > stays + duration("drain_timeout"), "{stays} {grace}");
 }
 
 #[test]

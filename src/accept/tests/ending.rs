@@ -151,6 +151,41 @@ async fn a_newcomer_may_send_a_request_first() {
 }
 
 #[tokio::test]
+async fn an_emptying_gate_lets_go_and_serves_who_comes() {
+    let running = start(None, Limits::default());
+    let mut idle = running.connect().await;
+    assert_eq!(ask(&mut idle, &get("/")).await.0, 200);
+    let mut slow = running.connect().await;
+    slow.write_all(&get("/slow")).await.unwrap();
+    within(running.witness.started.acquire()).await.unwrap().forget();
+    let mut http2 = http2_client(running.connect().await).await;
+    assert_eq!(ask_http2(&mut http2, "http://rs.example/").await.0, 200);
+
+    running.gate.empty();
+    assert!(timeout(Duration::from_secs(1), rest(&mut idle)).await.unwrap().is_empty());
+    within(async {
+        while !http2.is_closed() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let mut late = running.connect().await;
+    assert_eq!(ask(&mut late, &get("/")).await.0, 200);
+    assert!(rest(&mut late).await.is_empty());
+    assert!(!running.task.is_finished());
+
+    // What was begun finishes after the gate closed, too.
+    running.gate.close();
+    within(running.task).await.unwrap();
+    running.witness.release.add_permits(1);
+    let head = within(read_head(&mut slow)).await.unwrap();
+    assert!(head.starts_with("HTTP/1.1 200") && head.contains("connection: close"), "{head}");
+    assert_eq!(rest(&mut slow).await, b"released");
+    drop(slow);
+    within(running.gate.drained()).await;
+}
+
+#[tokio::test]
 async fn a_newcomer_can_be_cut() {
     let running = start(None, Limits::default());
     let mut silent = running.connect().await;
