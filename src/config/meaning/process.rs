@@ -59,7 +59,7 @@ pub fn admin(
     reading: &mut Reading<'_>,
 ) -> AdminSettings {
     let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 9090));
-    let token = admin_token(&written.token_file, reading);
+    let secret = admin_token(&written.token_file, reading);
     let meant = written.address.meaning(reading, |text| {
         let expected = "an IP address and a port, such as `127.0.0.1:9090`, or `unix:` and a path";
         Address::parse_unix(text).unwrap_or_else(|| text.parse().map(Address::Network).map_err(|_| expected))
@@ -74,7 +74,7 @@ pub fn admin(
                     .error(written.address.place, path, message, "the socket cannot be made")
                     .help("systemd makes one below /run for a service with `RuntimeDirectory=keybound`");
             }
-            return AdminSettings { address: Address::Unix(file), token };
+            return AdminSettings { address: Address::Unix(file), token: secret };
         }
     };
     for (_, listener) in super::values(listeners) {
@@ -85,7 +85,7 @@ pub fn admin(
                 .also(listener.address.place, "taken by this listener");
         }
     }
-    AdminSettings { address: address.into(), token }
+    AdminSettings { address: address.into(), token: secret }
 }
 
 fn admin_token(field: &Field<String>, reading: &mut Reading<'_>) -> Option<AdminToken> {

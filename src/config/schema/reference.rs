@@ -153,6 +153,7 @@ impl Kind<'_> {
             Some("string") => "text".to_owned(),
             Some("boolean") => "`true`, `false`".to_owned(),
             Some("integer") => "number".to_owned(),
+            Some("number") => "number from 0 to 1".to_owned(),
             Some("null") => "`null`".to_owned(),
             _ => "anything".to_owned(),
         }
