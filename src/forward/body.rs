@@ -43,6 +43,7 @@ impl Progress {
 #[derive(Debug)]
 pub struct RequestBody {
     inner: Option<Incoming>,
+    http2: bool,
     own: OwnFields,
     progress: Option<Arc<Progress>>,
     limit: Option<u64>,
@@ -54,6 +55,9 @@ pub enum BodyError {
     /// The client went away or broke the framing.
     #[error("the client's body broke off")]
     Client(#[source] hyper::Error),
+    /// The client took back the rest without an error (RST_STREAM with NO_ERROR, RFC 9113 §8.1).
+    #[error("the client's body was cut off")]
+    Cut,
     /// More bytes than `limits.body_bytes`.
     #[error("the client's body is larger than allowed")]
     TooLarge,
@@ -62,12 +66,12 @@ pub enum BodyError {
 impl RequestBody {
     /// No body.
     pub fn empty() -> Self {
-        Self { inner: None, own: OwnFields::default(), progress: None, limit: None }
+        Self { inner: None, http2: false, own: OwnFields::default(), progress: None, limit: None }
     }
 
-    /// The body of a request to a gateway whose routes fill `own`.
-    pub const fn new(body: Incoming, own: OwnFields) -> Self {
-        Self { inner: Some(body), own, progress: None, limit: None }
+    /// The body of a request to a gateway whose routes fill `own`, which came over HTTP/2 or not.
+    pub const fn new(body: Incoming, http2: bool, own: OwnFields) -> Self {
+        Self { inner: Some(body), http2, own, progress: None, limit: None }
     }
 
     /// Reports what moves, and cuts at `limit` bytes.
@@ -116,6 +120,8 @@ impl Body for RequestBody {
             progress.waits_for_client.store(polled.is_pending(), Ordering::Relaxed);
         }
         let frame = match ready!(polled) {
+            // The library takes a stream that was given up for one that ended.
+            None if self.http2 && !self.is_end_stream() => return Poll::Ready(Some(Err(BodyError::Cut))),
             None => return Poll::Ready(None),
             Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Client(error)))),
             Some(Ok(frame)) => frame,

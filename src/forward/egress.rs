@@ -45,6 +45,7 @@ pub fn prepare(
     parts.uri = uri(forwarding, &target)?;
     let te_trailers = parts.headers.get_all(header::TE).iter().any(|te| has_token(te, "trailers"));
     let via = via(&parts.headers, parts.version);
+    let http2 = parts.version == Version::HTTP_2;
     parts.version = Version::HTTP_11;
     let headers = &mut parts.headers;
     // Growing it rehashes all.
@@ -72,7 +73,7 @@ pub fn prepare(
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
-    Ok((Request::from_parts(parts, RequestBody::new(body, own.clone())), on_upgrade))
+    Ok((Request::from_parts(parts, RequestBody::new(body, http2, own.clone())), on_upgrade))
 }
 
 /// The fields about the caller that a proxy hands on itself, when it only asked: whatever `own` names, on this route or

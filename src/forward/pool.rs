@@ -124,6 +124,9 @@ impl Lease {
         let pool = &turn.pool;
         if connection.serves_another() && pool.dialer.still_knows(&mut origin) {
             pool.keep(Link { connection, origin, slot });
+        } else {
+            // Before its place is another's.
+            drop(connection);
         }
     }
 
@@ -196,7 +199,11 @@ impl Pool {
                     let lease = Lease { turn, held: Held::Whole { origin, slot } };
                     return Ok(ResponseBody::http1(response, connection, lease));
                 }
-                Err(error) if waiting.is_none() => return Err(SendError::Exchange(error)),
+                Err(error) if waiting.is_none() => {
+                    // Before its place is another's.
+                    drop(connection);
+                    return Err(SendError::Exchange(error));
+                }
                 // It was made and taken away: as good as none.
                 Err(error) if fresh => return Err(SendError::Connect(io::Error::other(error))),
                 Err(_) => {}
@@ -204,7 +211,8 @@ impl Pool {
         }
     }
 
-    fn keep(&self, link: Link) {
+    fn keep(&self, mut link: Link) {
+        link.connection.slim();
         let mut kept = self.own();
         if kept.len() < KEPT {
             kept.push_back(Kept { link, idle: 0 });

@@ -102,10 +102,9 @@ impl ResponseBody {
         let frame = match &mut self.source {
             None => None,
             Some(Source::Http1(connection)) => ready!(connection.poll_frame(cx)).map(|frame| frame.map_err(Into::into)),
-            Some(Source::Uploading(uploading)) => match uploading.with(|connection| connection.poll_frame(cx)) {
-                Some(frame) => ready!(frame).map(|frame| frame.map_err(Into::into)),
-                None => None,
-            },
+            Some(Source::Uploading(uploading)) => {
+                ready!(uploading.poll_frame(cx)).map(|frame| frame.map_err(Into::into))
+            }
             Some(Source::Http2(body)) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map_err(Into::into)),
         };
         Poll::Ready(frame)
@@ -133,7 +132,7 @@ impl Body for ResponseBody {
         match &self.source {
             None => true,
             Some(Source::Http1(connection)) => connection.is_end_stream(),
-            Some(Source::Uploading(uploading)) => uploading.with(|one| one.is_end_stream()).unwrap_or(true),
+            Some(Source::Uploading(uploading)) => uploading.is_end_stream(),
             Some(Source::Http2(body)) => body.is_end_stream(),
         }
     }
@@ -142,7 +141,7 @@ impl Body for ResponseBody {
         match &self.source {
             None => SizeHint::with_exact(0),
             Some(Source::Http1(connection)) => connection.size_hint(),
-            Some(Source::Uploading(uploading)) => uploading.with(|one| one.size_hint()).unwrap_or_default(),
+            Some(Source::Uploading(uploading)) => uploading.size_hint(),
             Some(Source::Http2(body)) => body.size_hint(),
         }
     }

@@ -3,11 +3,13 @@
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
 use tokio::task::AbortHandle;
 
-use super::http1::Connection;
+use super::http1::{Connection, ExchangeError};
 use super::pool::Lease;
 
 /// A connection that one task writes to while another reads from it. Closed when dropped before [`Self::end`].
@@ -23,37 +25,72 @@ struct Shared {
     connection: Option<Box<Connection>>,
     /// The answer was read to its end; whoever sends the rest gives the connection back.
     lease: Option<Lease>,
+    /// Why there is no connection any more, if not because the exchange is over.
+    broken: Option<ExchangeError>,
+    /// Waits for more of the answer.
+    reader: Option<Waker>,
 }
 
 impl Uploading {
     /// Sends the rest.
     pub fn new(connection: Box<Connection>) -> Self {
-        let shared = Arc::new(Mutex::new(Shared { connection: Some(connection), lease: None }));
+        let shared =
+            Arc::new(Mutex::new(Shared { connection: Some(connection), lease: None, broken: None, reader: None }));
         let sent = Arc::clone(&shared);
         let task = tokio::spawn(async move {
-            poll_fn(|cx| lock(&sent).connection.as_mut().map_or(Poll::Ready(()), |one| one.poll_rest(cx))).await;
-            let ended = lock(&sent).ended();
-            if let Some((lease, connection)) = ended {
-                lease.end(connection);
+            let rest =
+                poll_fn(|cx| lock(&sent).connection.as_mut().map_or(Poll::Ready(Ok(())), |one| one.poll_rest(cx)));
+            let outcome = rest.await;
+            let mut shared = lock(&sent);
+            match outcome {
+                Ok(()) => {
+                    let ended = shared.ended();
+                    drop(shared);
+                    if let Some((lease, connection)) = ended {
+                        lease.end(connection);
+                    }
+                }
+                Err(error) => shared.break_off(error),
             }
         });
         Self { shared, task: Some(task.abort_handle()) }
     }
 
-    /// What the answer needs of the connection; `None` if it is gone.
-    pub fn with<T>(&self, ask: impl FnOnce(&mut Connection) -> T) -> Option<T> {
-        lock(&self.shared).connection.as_deref_mut().map(ask)
+    /// The next of the answer's body. It breaks off when the request does: a client that is gone reads no answer.
+    pub fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ExchangeError>>> {
+        let mut shared = lock(&self.shared);
+        let Some(connection) = &mut shared.connection else {
+            return Poll::Ready(Some(Err(shared.broken.take().unwrap_or(ExchangeError::Incomplete))));
+        };
+        let polled = connection.poll_frame(cx);
+        if polled.is_pending() {
+            shared.reader = Some(cx.waker().clone());
+        }
+        polled
+    }
+
+    /// Whether the answer was read to its end.
+    pub fn is_end_stream(&self) -> bool {
+        lock(&self.shared).connection.as_ref().is_some_and(|connection| connection.is_end_stream())
+    }
+
+    /// How much is left of it.
+    pub fn size_hint(&self) -> SizeHint {
+        lock(&self.shared).connection.as_ref().map(|connection| connection.size_hint()).unwrap_or_default()
     }
 
     /// The answer was read to its end.
     pub fn end(mut self, lease: Lease) {
-        self.task = None;
         let mut shared = lock(&self.shared);
         shared.lease = Some(lease);
-        let sent = shared.connection.as_ref().is_none_or(|connection| connection.is_sent());
-        let ended = if sent { shared.ended() } else { None };
+        // Where the connection serves nobody else, neither does the rest of the request.
+        let over = shared.connection.as_ref().is_none_or(|connection| connection.is_sent() || !connection.persists());
+        let ended = if over { shared.ended() } else { None };
         // The lock first.
         drop(shared);
+        if !over {
+            self.task = None;
+        }
         if let Some((lease, connection)) = ended {
             lease.end(connection);
         }
@@ -61,6 +98,13 @@ impl Uploading {
 }
 
 impl Shared {
+    fn break_off(&mut self, error: ExchangeError) {
+        (self.connection, self.lease, self.broken) = (None, None, Some(error));
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+
     fn ended(&mut self) -> Option<(Lease, Box<Connection>)> {
         Some((self.lease.take()?, self.connection.take()?))
     }

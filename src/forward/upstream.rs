@@ -208,6 +208,9 @@ fn refusal(error: &SendError) -> Refusal {
     };
     let mut source: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(inner) = source {
+        if let Some(BodyError::Cut) = inner.downcast_ref::<BodyError>() {
+            return Refusal::new(Reason::ClientGone);
+        }
         if let Some(BodyError::Client(broken)) = inner.downcast_ref::<BodyError>() {
             return Refusal::new(if is_misframed(broken) { Reason::MessageMalformed } else { Reason::ClientGone });
         }

@@ -10,9 +10,10 @@ use keybound::accept::Limits;
 use keybound::refusal::Reason;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use crate::support::wire::{Http, PATIENCE, read_answer, read_one};
-use crate::support::{Plan, world};
+use crate::support::{Plan, World, world};
 
 /// An upstream that answers each connection with these bytes, whatever it hears, and then hangs up.
 async fn canned(bytes: &'static [u8]) -> std::net::SocketAddr {
@@ -219,7 +220,7 @@ async fn read_until(stream: &mut (impl tokio::io::AsyncRead + Unpin + ?Sized), r
             received.extend_from_slice(&buffer[..length]);
         }
     };
-    tokio::time::timeout(PATIENCE, arrives).await.expect("each event arrives when it is sent");
+    timeout(PATIENCE, arrives).await.expect("each event arrives when it is sent");
 }
 
 #[tokio::test]
@@ -229,14 +230,14 @@ async fn neg_253_a_client_that_goes_away_has_spent_its_proof() {
     let shot = world.good().frozen();
     let mut stream = world.dialer.connect(Http::One).await.unwrap();
     stream.write_all(&shot.message().to_bytes()).await.unwrap();
-    let (upstream_side, _) = tokio::time::timeout(PATIENCE, silent.accept()).await.unwrap().unwrap();
+    let (upstream_side, _) = timeout(PATIENCE, silent.accept()).await.unwrap().unwrap();
     drop(stream);
     let mut upstream_side = upstream_side;
     let gone = async {
         let mut rest = Vec::new();
         let _ = upstream_side.read_to_end(&mut rest).await;
     };
-    tokio::time::timeout(PATIENCE, gone).await.expect("the upstream's connection is not leaked");
+    timeout(PATIENCE, gone).await.expect("the upstream's connection is not leaked");
     assert_eq!(shot.send(Http::One).await.status, 401);
     assert_eq!(world.refusals("api", Reason::ProofReplayed), 1);
     let gone = r#"keybound_requests_total{binding="dpop",code="499",decision="allow",route="api"}"#;
@@ -360,4 +361,101 @@ async fn an_upload_that_goes_on_after_its_answer_holds_nobody_up() {
         assert_eq!(read_one(&mut *other, false).await.unwrap().status, 200);
         others.push(other);
     }
+}
+
+/// An upstream that answers the head of a request with this, and tells all that it reads until the end.
+async fn hasty(answer: &'static [u8]) -> (std::net::SocketAddr, tokio::sync::mpsc::UnboundedReceiver<Vec<u8>>) {
+    let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+    let upstream = scripted(move |_, mut stream| {
+        let tell = tell.clone();
+        async move {
+            let mut seen = Vec::new();
+            while !seen.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
+                if !matches!(stream.read_buf(&mut seen).await, Ok(1..)) {
+                    return;
+                }
+            }
+            let _ = stream.write_all(answer).await;
+            while matches!(stream.read_buf(&mut seen).await, Ok(1..)) {}
+            let _ = tell.send(seen);
+        }
+    });
+    (upstream.await, told)
+}
+
+fn upload(world: &World, framing: &str, beginning: &str) -> Vec<u8> {
+    let head = String::from_utf8(world.good().method("POST").message().to_bytes()).unwrap();
+    format!("{}{framing}\r\n\r\n{beginning}", head.strip_suffix("\r\n").unwrap()).into_bytes()
+}
+
+const BEGINS: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n";
+
+/// Nobody is left who could be answered, though the answer has begun.
+#[tokio::test]
+async fn a_client_that_leaves_its_upload_ends_the_answer_at_the_upstream() {
+    for framing in ["Content-Length: 1000", "Transfer-Encoding: chunked"] {
+        let (upstream, mut told) = hasty(BEGINS).await;
+        let world = world_before(upstream).await;
+        let mut client = world.dialer.connect(Http::One).await.unwrap();
+        client.write_all(&upload(&world, framing, "3\r\nxyz\r\n")).await.unwrap();
+        read_until(&mut *client, &mut Vec::new(), "abc").await;
+        drop(client);
+        let seen = timeout(PATIENCE, told.recv()).await.expect("the upstream's connection ends").unwrap();
+        assert!(!seen.ends_with(b"0\r\n\r\n"), "the upload is not said to be whole");
+    }
+}
+
+/// What the client sends after that makes no sense: its answer breaks off, and does not end.
+#[tokio::test]
+async fn an_upload_that_breaks_its_framing_breaks_its_answer_off() {
+    let (upstream, mut told) = hasty(BEGINS).await;
+    let world = world_before(upstream).await;
+    let mut client = world.dialer.connect(Http::One).await.unwrap();
+    client.write_all(&upload(&world, "Transfer-Encoding: chunked", "3\r\nxyz\r\n")).await.unwrap();
+    let mut answer = Vec::new();
+    read_until(&mut *client, &mut answer, "abc").await;
+    client.write_all(b"zz\r\n").await.unwrap();
+    let mut rest = Vec::new();
+    let _ = timeout(PATIENCE, client.read_to_end(&mut rest)).await.expect("the connection ends");
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&rest));
+    assert!(timeout(PATIENCE, told.recv()).await.expect("the upstream's connection ends").is_some());
+}
+
+/// An upstream that wants no more of an upload and says that it closes is not held on to.
+#[tokio::test]
+async fn an_answer_that_closes_gives_up_the_upload() {
+    let answer = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno";
+    let (upstream, mut told) = hasty(answer).await;
+    let world = world_before(upstream).await;
+    let mut client = world.dialer.connect(Http::One).await.unwrap();
+    client.write_all(&upload(&world, "Content-Length: 1000", "beginning")).await.unwrap();
+    let mut answer = Vec::new();
+    read_until(&mut *client, &mut answer, "no").await;
+    assert!(answer.starts_with(b"HTTP/1.1 413"));
+    // The client still holds its connection, and sends nothing.
+    assert!(timeout(PATIENCE, told.recv()).await.expect("the upstream's connection ends").is_some());
+    drop(client);
+}
+
+/// RFC 9113 §8.1: a client may take back what is left of a request without an error. That is not its end.
+#[tokio::test]
+async fn an_upload_that_is_taken_back_is_not_whole() {
+    let (upstream, mut told) = hasty(BEGINS).await;
+    let world = world_before(upstream).await;
+    let stream = world.dialer.connect(Http::Two).await.unwrap();
+    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let message = world.good().method("POST").message();
+    let uri = format!("https://{}{}", message.host.as_deref().unwrap(), message.target);
+    let mut request = http::Request::builder().method("POST").uri(uri);
+    for (name, value) in &message.headers {
+        request = request.header(name, &value[..]);
+    }
+    let (response, mut body) = sender.ready().await.unwrap().send_request(request.body(()).unwrap(), false).unwrap();
+    body.send_data("abcde".into(), false).unwrap();
+    assert_eq!(timeout(PATIENCE, response).await.unwrap().unwrap().status(), 200);
+    body.send_reset(h2::Reason::NO_ERROR);
+    let seen = timeout(PATIENCE, told.recv()).await.expect("the upstream's connection ends").unwrap();
+    let seen = String::from_utf8_lossy(&seen).into_owned();
+    assert!(seen.contains("abcde") && !seen.ends_with("0\r\n\r\n"), "{seen}");
 }

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
+use socket2::SockRef;
 use tokio_util::either::Either;
 use tokio_util::io::poll_read_buf;
 
@@ -23,6 +25,9 @@ use super::upload::Upload;
 const READ: usize = 8 * 1024;
 const READ_AT_MOST: usize = 128 * 1024;
 
+/// Room that a connection keeps for the next exchange.
+const KEPT: usize = 2 * READ;
+
 /// Interim answers to one request (RFC 9110 §15.2).
 const MOST_INTERIM: usize = 16;
 
@@ -36,22 +41,28 @@ pub struct Connection {
     content: Content,
     /// It may serve another request after this one, as far as is known.
     persists: bool,
+    /// The answer had no body by rule (HEAD, 204, 304), and an upstream that knows no better sends one behind it.
+    may_be_followed: bool,
 }
 
 impl Connection {
     /// Over a new connection.
     pub fn new(wire: Transport) -> Self {
         let (input, upload) = (BytesMut::new(), Upload::default());
-        Self { wire, input, room: READ, upload, content: Content::Done, persists: true }
+        Self { wire, input, room: READ, upload, content: Content::Done, persists: true, may_be_followed: false }
     }
 
     /// Whether it can be used, as far as is known without waiting: the upstream did not close it, and said nothing
-    /// that nobody asked for.
+    /// that nobody asked for. What arrives only now is not known.
     pub fn is_alive(&mut self) -> bool {
         match &mut self.wire {
-            // The runtime knows without asking the system.
-            Either::Left(plain) => {
+            // The runtime knows most of it without asking the system.
+            Either::Left(plain) if !self.may_be_followed => {
                 plain.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+            }
+            Either::Left(plain) => {
+                let peeked = SockRef::from(&*plain).peek(&mut [MaybeUninit::uninit()]);
+                peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
             }
             // Session tickets come at any time, and are no answer.
             Either::Right(tls) => {
@@ -121,6 +132,7 @@ impl Connection {
                     }
                     continue;
                 }
+                self.may_be_followed = head.content.is_done() && !head.says_empty;
                 self.content = head.content;
                 self.persists &= head.persists && !status.is_informational();
                 return Poll::Ready(Ok(head.response));
@@ -174,13 +186,20 @@ impl Connection {
         self.upload.is_done()
     }
 
-    /// Sends more of a request that was answered already. Whether it mattered that something failed was the answer's to
-    /// tell; the connection serves no other request then.
-    pub fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if ready!(self.upload.poll(&mut self.wire, cx)).is_err() {
+    /// Sends more of a request that was answered already. An upstream that takes no more of it may still have answered
+    /// well; the connection serves no other request then.
+    ///
+    /// # Errors
+    /// [`ExchangeError::Body`] and [`ExchangeError::Length`]: the client broke off, and nobody is left to be answered.
+    pub fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ExchangeError>> {
+        let sent = ready!(self.upload.poll(&mut self.wire, cx));
+        if sent.is_err() {
             self.give_up();
         }
-        Poll::Ready(())
+        Poll::Ready(match sent {
+            Err(error @ (ExchangeError::Body(_) | ExchangeError::Length)) => Err(error),
+            Err(_) | Ok(()) => Ok(()),
+        })
     }
 
     fn give_up(&mut self) {
@@ -188,9 +207,22 @@ impl Connection {
         self.persists = false;
     }
 
+    /// Whether nothing speaks against another request after this one.
+    pub const fn persists(&self) -> bool {
+        self.persists
+    }
+
     /// Whether it may serve another request: this one is over, and nothing came after its answer.
     pub fn serves_another(&self) -> bool {
         self.persists && self.content.is_done() && self.input.is_empty() && self.is_sent()
+    }
+
+    /// Gives back what a large message took. For connections that are kept.
+    pub fn slim(&mut self) {
+        if self.input.capacity() > KEPT {
+            self.input = BytesMut::new();
+        }
+        self.upload.slim(KEPT);
     }
 
     /// The connection belongs to another protocol now; what of it was read already comes first.

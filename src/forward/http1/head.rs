@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use bytes::{BufMut as _, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
+use hyper::ext::ReasonPhrase;
 
 use super::ExchangeError;
 use super::content::Content;
@@ -57,6 +58,8 @@ pub(super) struct Head {
     pub(super) response: Response<()>,
     pub(super) content: Content,
     pub(super) persists: bool,
+    /// It says itself that its body is empty.
+    pub(super) says_empty: bool,
 }
 
 /// Takes a head from what was read, if there is a whole one. `seen` is how much of it was looked at before.
@@ -92,6 +95,11 @@ pub(super) fn read(input: &mut BytesMut, seen: &mut usize, method: &Method) -> R
     let mut response = Response::new(());
     *response.status_mut() = status;
     *response.version_mut() = version;
+    if let Some(reason) = parsed.reason.filter(|reason| Some(*reason) != status.canonical_reason())
+        && let Ok(reason) = ReasonPhrase::try_from(reason.as_bytes())
+    {
+        response.extensions_mut().insert(reason);
+    }
     let headers = response.headers_mut();
     headers.reserve(parsed.headers.len());
     let mut fields = Vec::with_capacity(parsed.headers.len());
@@ -109,7 +117,8 @@ pub(super) fn read(input: &mut BytesMut, seen: &mut usize, method: &Method) -> R
     }
     let content = Content::of(method, status, version, headers)?;
     let persists = persists(version, headers) && !content.ends_with_the_connection();
-    Ok(Some(Head { response, content, persists }))
+    let says_empty = response.headers().get(header::CONTENT_LENGTH).is_some_and(|length| length == "0");
+    Ok(Some(Head { response, content, persists, says_empty }))
 }
 
 fn too_large<T>(input: &BytesMut) -> Result<Option<T>, ExchangeError> {

@@ -61,6 +61,13 @@ impl Upload {
         self.body.is_none() && self.out.is_empty() && self.piece.is_empty() && !self.unflushed
     }
 
+    /// Gives back what is more than so many bytes of room.
+    pub(super) fn slim(&mut self, kept: usize) {
+        if self.out.capacity() > kept {
+            self.out = BytesMut::new();
+        }
+    }
+
     /// Nothing more is sent.
     pub(super) fn give_up(&mut self) {
         self.out.clear();
@@ -128,9 +135,13 @@ impl Upload {
                 Some(Ok(data)) if data.is_empty() => {}
                 Some(Ok(data)) => self.add(data)?,
                 Some(Err(frame)) => {
-                    if let Coding::Chunked { announced } = coding {
-                        self.out.put_slice(b"0\r\n");
-                        write_trailers(&frame.into_trailers().unwrap_or_default(), announced, &mut self.out);
+                    match coding {
+                        Coding::Length(0) => {}
+                        Coding::Length(_) => return Err(ExchangeError::Length),
+                        Coding::Chunked { announced } => {
+                            self.out.put_slice(b"0\r\n");
+                            write_trailers(&frame.into_trailers().unwrap_or_default(), announced, &mut self.out);
+                        }
                     }
                     self.body = None;
                 }
