@@ -3,10 +3,11 @@
 mod reload;
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::accept::{
     Address, BindError, Events, Gate, Handshake, Limits, Listener, ListenerSettings, LocalListener, PassedSockets,
@@ -72,6 +73,8 @@ pub struct Server {
     background: Vec<JoinHandle<()>>,
     /// Removed at the end.
     admin_file: Mutex<Option<SocketFile>>,
+    /// Since when it is not ready any more.
+    draining_since: OnceLock<Instant>,
 }
 
 /// The admin port, open.
@@ -193,6 +196,7 @@ impl Server {
             addresses: bound.iter().map(Listener::address).collect(),
             admin: admin.address(),
             admin_file: Mutex::new(admin.take_file()),
+            draining_since: OnceLock::new(),
             listening: Vec::new(),
             background: Vec::new(),
             in_force: Mutex::new(InForce::new(tls)),
@@ -223,7 +227,7 @@ impl Server {
 
     fn run_listener(&mut self, listener: Listener, index: usize) {
         let (tls, passed) = (listener.tls().is_some(), listener.is_passed());
-        tracing::info!(address = %listener.address(), tls, passed, "listening");
+        tracing::info!(address = %listener.address(), tls, passed = passed.then_some(true), "listening");
         let door = Door::new(self.current.clone(), index);
         let events = Arc::new(CountConnections(Arc::clone(self.gateway().metrics())));
         let gate = self.gate.clone();
@@ -232,7 +236,7 @@ impl Server {
     }
 
     fn run_admin(&mut self, listener: AdminListener) {
-        tracing::info!(address = %self.admin, passed = listener.is_passed(), "admin listening");
+        tracing::info!(address = %self.admin, passed = listener.is_passed().then_some(true), "admin listening");
         let admin = Admin::new(self.current.clone(), &self.addresses);
         let gate = self.admin_gate.clone();
         self.background.push(match listener {
@@ -269,26 +273,27 @@ impl Server {
     /// Takes the gateway out of service and goes on: not ready at once; after `drain_delay` clients are asked to leave as their
     /// requests are through. Who still connects is served, a request at a time. [`stop`](Self::stop) ends what this began.
     pub async fn drain(&self) {
-        let gateway = self.gateway();
-        gateway.start_draining();
-        tokio::time::sleep(gateway.limits().drain_delay).await;
+        self.leave_service().await;
         self.gate.empty();
     }
 
     /// Ends in order: not ready at once, still accepting for `drain_delay`; then no new connections, and requests
     /// under way may finish within `drain_timeout`. True when all of them did.
     pub async fn stop(&self) -> bool {
-        let gateway = self.gateway();
-        gateway.start_draining();
-        // Whoever sends requests here had that time already.
-        if !self.gate.is_emptying() {
-            tokio::time::sleep(gateway.limits().drain_delay).await;
-        }
+        self.leave_service().await;
         self.gate.close();
-        let drained = tokio::time::timeout(gateway.limits().drain_timeout, self.gate.drained()).await.is_ok();
+        let drained = tokio::time::timeout(self.gateway().limits().drain_timeout, self.gate.drained()).await.is_ok();
         self.cut().await;
         self.gateway().flush_traces(LAST_TRACES).await;
         drained
+    }
+
+    /// Not ready any more, for as long as whoever sends requests here needs to hear of it.
+    async fn leave_service(&self) {
+        let gateway = self.gateway();
+        gateway.start_draining();
+        let since = *self.draining_since.get_or_init(Instant::now);
+        tokio::time::sleep_until(since + gateway.limits().drain_delay).await;
     }
 
     /// Ends at once: every connection is cut, before anything behind it goes away and makes up an answer.

@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, StatusCode};
+use http::{HeaderValue, Request, StatusCode, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1::UpgradeableConnection;
@@ -167,7 +167,6 @@ async fn announced<H: Handler>(
     place: &Place,
     newcomer_until: Instant,
 ) -> Option<SocketAddr> {
-    let mut phases = door.gate.phases();
     tokio::select! {
         biased;
         client = timeout(door.gate.limits().handshake_timeout, door.announced.client(socket, peer)) => match client {
@@ -181,7 +180,7 @@ async fn announced<H: Handler>(
                 None
             }
         },
-        _ = phases.next_spared(|| Some(newcomer_until)) => None,
+        () = door.gate.phases().closing_after(newcomer_until) => None,
     }
 }
 
@@ -194,12 +193,11 @@ async fn establish<H: Handler>(
     newcomer_until: Instant,
 ) -> Option<(Transport, Option<TlsFacts>, Option<bool>)> {
     let Some(tls) = &door.tls else { return Some((Transport::Plain(Socket(socket)), None, None)) };
-    let mut phases = door.gate.phases();
     let (stream, facts) = tokio::select! {
         biased;
         done = handshake(tls, socket, address, door.gate.limits(), &**place.events()) => done?,
         // No request was sent yet, so that the client can go elsewhere without loss.
-        _ = phases.next_spared(|| Some(newcomer_until)) => return None,
+        () = door.gate.phases().closing_after(newcomer_until) => return None,
     };
     let http2 = stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
     Some((Transport::Tls(Box::new(stream)), Some(facts), Some(http2)))
@@ -325,14 +323,18 @@ fn service<H: Handler>(
         let has_body = !request.body().is_end_stream();
         let (door, peer, under_way) = (Arc::clone(&door), Arc::clone(&client.peer), activity.begin(has_body));
         let is_shut_out = client.is_shut_out();
+        let is_http1 = request.version() < Version::HTTP_2;
         async move {
             if is_shut_out {
                 // HTTP/2 clients send it again on another connection (RFC 9113 §8.7); with HTTP/1.1 this one ends.
                 return Err(h2::Reason::REFUSED_STREAM.into());
             }
-            let response = door.handler.handle(request, peer).await;
+            let mut response = door.handler.handle(request, peer).await;
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 under_way.upgrades();
+            } else if is_http1 && door.gate.asks_to_leave() {
+                // Here, and not when the connection is told: an answer that takes no time is on its way by then.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(response.map(|body| Answer { body, _under_way: under_way }))
         }

@@ -1,7 +1,10 @@
 //! How many connections there may be, and how they all come to their end.
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -25,6 +28,10 @@ struct Shared {
     places: Arc<Semaphore>,
     capacity: u32,
     phase: watch::Sender<Phase>,
+    /// The same as a phase after `Open`, at the price of a memory load.
+    asks_to_leave: AtomicBool,
+    /// Listeners that may have accepted somebody who has no place yet.
+    accepting: watch::Sender<usize>,
 }
 
 /// Phases follow one another and never come back.
@@ -49,7 +56,8 @@ impl Gate {
         let most = Semaphore::MAX_PERMITS.min(u32::MAX as usize);
         let capacity = u32::try_from(limits.connections.clamp(1, most)).unwrap_or(u32::MAX);
         let places = Arc::new(Semaphore::new(capacity as usize));
-        Self(Arc::new(Shared { limits, places, capacity, phase: watch::Sender::new(Phase::Open) }))
+        let (phase, accepting) = (watch::Sender::new(Phase::Open), watch::Sender::new(0));
+        Self(Arc::new(Shared { limits, places, capacity, phase, asks_to_leave: AtomicBool::new(false), accepting }))
     }
 
     /// The bounds that were given; a timeout of more than a year counts as a year.
@@ -68,9 +76,9 @@ impl Gate {
         self.enter(Phase::Emptying);
     }
 
-    /// Whether clients were asked to leave.
-    pub fn is_emptying(&self) -> bool {
-        *self.0.phase.borrow() >= Phase::Emptying
+    /// Whether clients are asked to leave.
+    pub fn asks_to_leave(&self) -> bool {
+        self.0.asks_to_leave.load(Ordering::Relaxed)
     }
 
     /// Stops accepting and closes the listening sockets. Idle connections close at once; on the others the requests
@@ -85,6 +93,8 @@ impl Gate {
         let mut phase = self.0.phase.subscribe();
         // Neither fails: this gate holds the sender, and the semaphore is never closed.
         let _ = phase.wait_for(|phase| *phase >= Phase::Closing).await;
+        // Whoever was accepted comes first: nobody else would answer them.
+        let _ = self.0.accepting.subscribe().wait_for(|accepting| *accepting == 0).await;
         let _ = self.0.places.acquire_many(self.0.capacity).await;
     }
 
@@ -94,6 +104,7 @@ impl Gate {
     }
 
     fn enter(&self, next: Phase) {
+        self.0.asks_to_leave.store(true, Ordering::Relaxed);
         self.0.phase.send_if_modified(|phase| {
             let later = next > *phase;
             *phase = next.max(*phase);
@@ -108,8 +119,14 @@ impl Gate {
         Phases { receiver, seen: Phase::Open, trust: None, owed: false }
     }
 
+    /// For a listener that begins to accept.
+    pub(super) fn accepting(&self) -> Accepting {
+        self.0.accepting.send_modify(|accepting| *accepting += 1);
+        Accepting { gate: self.clone(), closing: Box::pin(self.phases().closing()) }
+    }
+
     /// Waits for a place. `None` cannot happen while the gate exists.
-    pub(super) async fn place(&self, events: &Arc<dyn Events>) -> Option<Place> {
+    async fn place(&self, events: &Arc<dyn Events>) -> Option<Place> {
         let permit = Arc::clone(&self.0.places).acquire_owned().await.ok()?;
         events.connection_opened();
         Some(Place { _permit: permit, events: Arc::clone(events) })
@@ -122,6 +139,35 @@ impl fmt::Debug for Gate {
             .field("phase", &*self.0.phase.borrow())
             .field("connections", &self.connections())
             .finish_non_exhaustive()
+    }
+}
+
+/// A listener that accepts. The gate is not drained as long as it does.
+pub(super) struct Accepting {
+    gate: Gate,
+    closing: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl Accepting {
+    /// The next client and its place; `None` when the gate closed. Whom `client` has accepted gets a place whatever the gate
+    /// does meanwhile: nobody else would answer.
+    pub(super) async fn next<C>(
+        &mut self,
+        client: impl Future<Output = C>,
+        events: &Arc<dyn Events>,
+    ) -> Option<(C, Place)> {
+        let client = tokio::select! {
+            biased;
+            () = &mut self.closing => return None,
+            client = client => client,
+        };
+        Some((client, self.gate.place(events).await?))
+    }
+}
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.gate.0.accepting.send_modify(|accepting| *accepting -= 1);
     }
 }
 
@@ -148,8 +194,13 @@ impl Phases {
     }
 
     /// Resolves when no more connections are to be accepted.
-    pub(super) async fn closing(mut self) {
+    async fn closing(mut self) {
         while self.next().await < Phase::Closing {}
+    }
+
+    /// Resolves when the gate closes, but not before this time.
+    pub(super) async fn closing_after(mut self, spared: Instant) {
+        while self.next_spared(|| Some(spared)).await < Phase::Closing {}
     }
 
     /// The same as `next`, but that the gate empties or closes is not told before the time that `spared` gives.

@@ -152,10 +152,11 @@ impl Listener {
         events: &Arc<dyn Events>,
         begin: impl Fn(TcpStream, SocketAddr, Place),
     ) {
-        tokio::select! {
-            biased;
-            () = gate.phases().closing() => {}
-            () = accept(&self.socket, gate, events, begin) => {}
+        // Accepts first and waits for a place then. The other way round, a listener at rest would sit on the last place
+        // while clients wait at another one. The clients behind wait in the backlog.
+        let mut accepting = gate.accepting();
+        while let Some(((stream, address), place)) = accepting.next(next_client(&self.socket, events), events).await {
+            begin(stream, address, place);
         }
     }
 }
@@ -166,21 +167,6 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
-}
-
-/// Accepts first and waits for a place then. The other way round, a listener at rest would sit on the last place
-/// while clients wait at another one. The clients behind wait in the backlog.
-async fn accept(
-    socket: &TcpListener,
-    gate: &Gate,
-    events: &Arc<dyn Events>,
-    begin: impl Fn(TcpStream, SocketAddr, Place),
-) {
-    loop {
-        let (stream, address) = next_client(socket, events).await;
-        let Some(place) = gate.place(events).await else { return };
-        begin(stream, address, place);
-    }
 }
 
 async fn next_client(socket: &TcpListener, events: &Arc<dyn Events>) -> (TcpStream, SocketAddr) {

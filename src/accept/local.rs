@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use socket2::{Domain, SockAddr, Socket, Type};
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 
 use super::address::Address;
 use super::connection::{Door, serve_this_host};
@@ -66,24 +66,21 @@ impl LocalListener {
     pub async fn run<H: Handler>(self, handler: H, events: Arc<dyn Events>, gate: Gate) {
         let announced = Announced::new(ProxyProtocol::Off, Vec::new());
         let door = Arc::new(Door::new(handler, gate.clone(), announced, None));
-        let accept = async {
-            loop {
-                match self.socket.accept().await {
-                    Ok((stream, _)) => {
-                        let Some(place) = gate.place(&events).await else { return };
-                        tokio::spawn(serve_this_host(Arc::clone(&door), stream, place));
-                    }
-                    Err(error) => {
-                        events.accept_failed(&error);
-                        tokio::time::sleep(PAUSE).await;
-                    }
+        let mut accepting = gate.accepting();
+        while let Some((stream, place)) = accepting.next(self.next_client(&events), &events).await {
+            tokio::spawn(serve_this_host(Arc::clone(&door), stream, place));
+        }
+    }
+
+    async fn next_client(&self, events: &Arc<dyn Events>) -> UnixStream {
+        loop {
+            match self.socket.accept().await {
+                Ok((stream, _)) => return stream,
+                Err(error) => {
+                    events.accept_failed(&error);
+                    tokio::time::sleep(PAUSE).await;
                 }
             }
-        };
-        tokio::select! {
-            biased;
-            () = gate.phases().closing() => {}
-            () = accept => {}
         }
     }
 }

@@ -169,9 +169,12 @@ async fn an_emptying_gate_lets_go_and_serves_who_comes() {
         }
     })
     .await;
+    // An answer that takes no time says so, too: its client must not send another request into the end.
     let mut late = running.connect().await;
-    assert_eq!(ask(&mut late, &get("/")).await.0, 200);
-    assert!(rest(&mut late).await.is_empty());
+    late.write_all(&get("/length")).await.unwrap();
+    let head = within(read_head(&mut late)).await.unwrap();
+    assert!(head.starts_with("HTTP/1.1 200") && head.contains("connection: close"), "{head}");
+    assert_eq!(rest(&mut late).await, b"no length");
     assert!(!running.task.is_finished());
 
     // What was begun finishes after the gate closed, too.
@@ -183,6 +186,34 @@ async fn an_emptying_gate_lets_go_and_serves_who_comes() {
     assert_eq!(rest(&mut slow).await, b"released");
     drop(slow);
     within(running.gate.drained()).await;
+}
+
+/// Nobody else would answer: the listener took it from the backlog, where it could have waited for the next process.
+#[tokio::test]
+async fn who_waits_for_a_place_gets_one_though_the_gate_closes() {
+    let running = start(None, Limits { connections: 1, ..Limits::default() });
+    let mut first = running.connect().await;
+    first.write_all(&get("/slow")).await.unwrap();
+    within(running.witness.started.acquire()).await.unwrap().forget();
+    let mut second = running.connect().await;
+    second.write_all(&get("/length")).await.unwrap();
+    // So that it is accepted before.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    running.gate.close();
+    let drained = tokio::spawn({
+        let gate = running.gate.clone();
+        async move { gate.drained().await }
+    });
+    tokio::task::yield_now().await;
+    running.witness.release.add_permits(1);
+    let head = within(read_head(&mut first)).await.unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert_eq!(rest(&mut first).await, b"released");
+    drop(first);
+    let head = within(read_head(&mut second)).await.unwrap();
+    assert!(head.starts_with("HTTP/1.1 200") && head.contains("connection: close"), "{head}");
+    assert_eq!(rest(&mut second).await, b"no length");
+    within(drained).await.unwrap();
 }
 
 #[tokio::test]
