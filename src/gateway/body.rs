@@ -38,6 +38,15 @@ impl Body {
     }
 }
 
+impl Drop for Body {
+    fn drop(&mut self) {
+        // A client that left in the middle.
+        if let Content::Upstream(body) = &self.content {
+            self.record.broke_off |= !body.is_end_stream();
+        }
+    }
+}
+
 /// Trailers may not say what the head may not.
 fn clean_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
     match frame.into_trailers() {
@@ -58,10 +67,10 @@ impl HttpBody for Body {
             Content::Own(text) => text.take().map(|text| Ok(Frame::data(text))),
             Content::Upstream(body) => ready!(Pin::new(body).poll_frame(cx)).map(|frame| frame.map(clean_trailers)),
         };
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            self.record.bytes += data.len() as u64;
+        match &frame {
+            Some(Ok(frame)) => self.record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Err(_)) => self.record.broke_off = true,
+            None => {}
         }
         Poll::Ready(frame)
     }

@@ -113,6 +113,8 @@ pub struct Record {
     pub client: IpAddr,
     /// How: at a decision endpoint, the request that is asked about.
     pub method: http::Method,
+    /// Whether its answer ended before its end.
+    pub broke_off: bool,
     /// Whether the message itself was HEAD, so that its answer has no body.
     pub bodiless: bool,
     /// Where and what, in one text that the path begins at an index of; empty when the target could not be read.
@@ -151,6 +153,7 @@ impl Record {
             status: None,
             id,
             client,
+            broke_off: false,
             bodiless: method == http::Method::HEAD,
             method,
             target: String::new(),
@@ -282,7 +285,9 @@ impl Record {
 
     /// What is remembered of it, once it is refused.
     fn refused(&self, refusal: &Refusal) -> RefusedRequest {
-        let (host, path) = self.target.split_at_checked(self.path_at).unwrap_or_default();
+        // As in the access log: whoever traces may know the target for its own sake.
+        let target = self.ledger.log.as_ref().map_or("", |_| &*self.target);
+        let (host, path) = target.split_at_checked(self.path_at).unwrap_or_default();
         RefusedRequest::new(refusal, self.progress, self.id, self.client, self.ledger.clock.now())
             .asked(&self.method, host, path)
             .known(
@@ -305,12 +310,11 @@ impl Record {
     }
 
     /// What a trace tells of it, now that it ends.
-    fn outcome(&mut self, status: Option<u16>, lasted: Duration) -> Outcome {
-        let mut host = std::mem::take(&mut self.target);
-        host.truncate(self.path_at);
+    fn outcome(&self, status: Option<u16>, lasted: Duration) -> Outcome {
+        let host = Outcome::host(self.target.get(..self.path_at).unwrap_or_default());
         Outcome {
             id: self.id,
-            method: std::mem::take(&mut self.method),
+            method: Outcome::method(&self.method),
             version: self.version,
             scheme: self.scheme,
             host,
@@ -325,7 +329,8 @@ impl Record {
 
     /// Whether it was answered, and nobody has to look at it: nothing refused it or would have, and nothing failed.
     fn went_well(&self) -> bool {
-        self.refusal.is_none() && self.status.is_some_and(|status| status < 500 && status != CLIENT_GONE)
+        let answered = self.status.is_some_and(|status| status < 500 && status != CLIENT_GONE);
+        answered && self.refusal.is_none() && !self.broke_off
     }
 
     /// The fields, in their order. What is not known is left out. `share`: of the requests that went well, those that

@@ -1,7 +1,7 @@
 //! The process's log: one line per event on standard output.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd as _;
 
 use tracing::Level;
@@ -52,8 +52,9 @@ impl Log {
         let output = Output::start(out, Bounds::default())?;
         let (targets, levels) = reload::Layer::new(targets(settings.level));
         let registry = tracing_subscriber::registry().with(targets);
-        // <https://no-color.org>
-        let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        // For people, who look at a terminal, and not for those who ask for none: <https://no-color.org>
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let colours = wanted && io::stdout().is_terminal();
         let layer = layer().with_writer(output.lines().clone()).with_ansi(colours);
         let form = match settings.format {
             LogFormat::Json => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::eventually;
 use crate::process::Program;
@@ -292,7 +292,17 @@ async fn a_share_of_the_good_requests_can_leave_lines_and_all_others_do() {
         fields(&line, &["status", "decision", "sample"]),
         json!({"status": 499, "decision": "allow", "sample": null})
     );
+    // Nor did an answer go well that somebody left in the middle.
+    let mut connection = gateway.connect().await;
+    connection.write_all(&stage.call("/api/drip").to_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"first, \r\n") {
+        assert!(connection.read_buf(&mut answer).await.unwrap() > 0);
+    }
+    drop(connection);
+    let line = gateway.program.line("an access line", |line| line["path"] == "/api/drip").await;
+    assert_eq!(fields(&line, &["status", "sample"]), json!({"status": 200, "sample": null}));
     let decisions: Vec<_> =
         lines_of(&stage, &gateway, 1).await.into_iter().map(|line| line["decision"].clone()).collect();
-    assert_eq!(decisions, ["allow", "refuse", "error"]);
+    assert_eq!(decisions, ["allow", "allow", "refuse", "error"]);
 }

@@ -1,7 +1,7 @@
 //! Traces in the words of OpenTelemetry: spans of OTLP, attributes of the semantic conventions for HTTP. What the
 //! conventions want to know of a URL's path and query is left out.
 
-use http::{Method, Version};
+use http::Version;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
@@ -14,9 +14,6 @@ use opentelemetry_sdk::trace::{IdGenerator as _, RandomIdGenerator};
 use super::trace::{Mark, Outcome, Station, Trace, TracedRoute};
 use crate::refusal::{Blame, Reason};
 use crate::telemetry::decision::Decision;
-
-/// The longest name that DNS has. No host beyond it is told.
-const LONGEST_HOST: usize = 253;
 
 /// The flag of W3C Trace Context: what is exported was sampled.
 const SAMPLED: u32 = 1;
@@ -102,7 +99,7 @@ fn failure(outcome: &Outcome, reason: Reason) -> Option<&'static str> {
 /// The whole request.
 fn server(trace: &Trace, outcome: &Outcome) -> Span {
     let route = route(trace, outcome);
-    let method = method(&outcome.method);
+    let method = outcome.method;
     let shown = method.unwrap_or("HTTP");
     let name = route.map_or_else(|| shown.to_owned(), |route| format!("{shown} {}", route.path_prefix));
     let whole = Mark { from: std::time::Duration::ZERO, to: Some(outcome.lasted) };
@@ -118,7 +115,7 @@ fn server(trace: &Trace, outcome: &Outcome) -> Span {
     if let Some(scheme) = outcome.scheme {
         attributes.push(text("url.scheme", scheme));
     }
-    if !outcome.host.is_empty() && outcome.host.len() <= LONGEST_HOST {
+    if !outcome.host.is_empty() {
         attributes.push(text("server.address", &outcome.host));
     }
     if let Some(route) = route {
@@ -148,7 +145,7 @@ fn server(trace: &Trace, outcome: &Outcome) -> Span {
 
 /// The request to the upstream.
 fn client(trace: &Trace, outcome: &Outcome, mark: &Mark) -> Span {
-    let method = method(&outcome.method);
+    let method = outcome.method;
     let mut span = child(trace, trace.upstream, method.unwrap_or("HTTP"), SpanKind::Client, mark);
     span.attributes.push(text("http.request.method", method.unwrap_or("_OTHER")));
     if let Some((name, address)) = route(trace, outcome).and_then(|route| route.upstream.as_ref()) {
@@ -196,11 +193,6 @@ fn route<'t>(trace: &'t Trace, outcome: &Outcome) -> Option<&'t TracedRoute> {
 }
 
 /// One that the conventions know: clients may invent others.
-fn method(method: &Method) -> Option<&'static str> {
-    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
-    KNOWN.into_iter().find(|known| *known == method.as_str())
-}
-
 const fn version(version: Version) -> &'static str {
     match version {
         Version::HTTP_2 => "2",

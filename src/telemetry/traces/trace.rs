@@ -89,13 +89,13 @@ pub struct Trace {
 pub struct Outcome {
     /// Names the request.
     pub id: RequestId,
-    /// How.
-    pub method: Method,
+    /// How, if by a method that HTTP defines.
+    pub method: Option<&'static str>,
     /// In which version of HTTP.
     pub version: Version,
     /// By which scheme, if its target could be read.
     pub scheme: Option<&'static str>,
-    /// Of whom, if its target could be read.
+    /// Of whom, if its target could be read and that is a name.
     pub host: String,
     /// By which rule: its index.
     pub route: Option<usize>,
@@ -109,6 +109,22 @@ pub struct Outcome {
     pub status: Option<u16>,
     /// To the end of the answer.
     pub lasted: Duration,
+}
+
+impl Outcome {
+    /// The longest name that DNS has. No host beyond it is told.
+    const LONGEST_HOST: usize = 253;
+
+    /// The name of a method that HTTP defines.
+    pub fn method(method: &Method) -> Option<&'static str> {
+        const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+        KNOWN.into_iter().find(|known| *known == method.as_str())
+    }
+
+    /// What is told of a host, in a text of its own: many may wait.
+    pub fn host(host: &str) -> String {
+        if host.len() <= Self::LONGEST_HOST { host.to_owned() } else { String::new() }
+    }
 }
 
 impl Trace {
