@@ -47,8 +47,9 @@ const DPOP: HeaderName = HeaderName::from_static("dpop");
 #[command(group = ArgGroup::new("known").args(["config", "jwks", "request_id"]).required(true).multiple(true))]
 #[command(after_long_help = "\
 Example:
-  export KEYBOUND_PROOF=$(keybound proof --key client.pem --url https://api.example.com/orders)
-  keybound explain --config keybound.yaml --url https://api.example.com/orders
+  export KEYBOUND_TOKEN KEYBOUND_PROOF   # as they were sent
+  curl https://auth.example.com/jwks > jwks.json
+  keybound explain --config keybound.yaml --jwks jwks.json --url https://api.example.com/orders
   keybound explain --request-id d45ef4ecb1bfef3b-1
 
 Exit codes: 0 it would pass, or the refusal is explained; 1 it would not, or that cannot be told; 2 wrong usage.")]

@@ -49,7 +49,7 @@ pub struct Key {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Make a self-signed certificate as well, and write it to this file.
+    /// Make a self-signed certificate for a client as well, and write it to this file. Listeners need one for a server.
     #[arg(short, long, value_name = "FILE")]
     certificate: Option<PathBuf>,
 

@@ -18,6 +18,7 @@ use keybound::prover::ProofRequest;
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Example:
+  export KEYBOUND_TOKEN                  # without it, the proof fits a token endpoint only
   keybound key --output client.pem
   curl -H \"Authorization: DPoP $KEYBOUND_TOKEN\" \\
        -H \"DPoP: $(keybound proof --key client.pem --url https://api.example.com/orders)\" \\

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -165,7 +165,9 @@ impl Request {
                 Some((File::create(path).with_context(|| cannot_write.clone())?, cannot_write))
             }
         };
+        let mut ends_line = true;
         while let Some(data) = answer.next().await? {
+            ends_line = data.last().map_or(ends_line, |last| *last == b'\n');
             match &mut file {
                 None => stdout::write(&data)?,
                 Some((file, cannot_write)) => file.write_all(&data).with_context(|| cannot_write.clone())?,
@@ -173,6 +175,10 @@ impl Request {
         }
         if status.as_u16() < 400 {
             return Ok(ExitCode::SUCCESS);
+        }
+        // On a terminal both come together.
+        if !ends_line && file.is_none() && std::io::stdout().is_terminal() {
+            say("");
         }
         say(show::explain(status, &answer.head.headers));
         Ok(ExitCode::FAILURE)

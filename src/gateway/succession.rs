@@ -242,6 +242,9 @@ impl Gateway {
         if self.limits != next.limits || self.failures.rate() != next.failures {
             changes.add_section("limits");
         }
+        if *self.admin() != next.admin {
+            changes.add_section("admin");
+        }
         changes
     }
 

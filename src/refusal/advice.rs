@@ -78,7 +78,7 @@ impl Reason {
             ),
             Self::TokenType => (
                 "Send the access token, not an ID token or another JWT.",
-                "Does the issuer write `typ: JWT`? Then add `JWT` to `token_types`.",
+                "Does the issuer write `typ: JWT`, or none? Then add `JWT` or `absent` to `token_types`.",
             ),
             Self::TokenAlgorithm => (
                 "Get a token that is signed with an accepted algorithm.",

@@ -15,7 +15,7 @@ use super::base64url;
 use super::confirmation::Confirmation;
 use super::json::Json;
 use super::jwk::{Keyset, Thumbprint};
-use super::rules::IssuerRules;
+use super::rules::{ABSENT, IssuerRules};
 use super::signed::{self, SignedJwt};
 use super::token_claims::{Form, TokenClaims};
 use crate::refusal::{Reason, Refusal, shown};
@@ -120,7 +120,11 @@ pub(super) fn check_issuer(issuer: &str, rules: &IssuerRules) -> Result<(), Refu
 
 /// RFC 9068 §4, RFC 8725 §3.11: `typ` says that this is an access token.
 pub(super) fn check_type(header: &Json, rules: &IssuerRules) -> Result<(), Refusal> {
-    if !rules.token_types.iter().any(|accepted| signed::is_typed(header, accepted)) {
+    let fits = |accepted: &String| match accepted.as_str() {
+        ABSENT => !header.has("typ"),
+        media_type => signed::is_typed(header, media_type),
+    };
+    if !rules.token_types.iter().any(fits) {
         return Err(Refusal::new(Reason::TokenType)
             .expected(format!("typ {}", rules.token_types.join(" or ")))
             .found(if header.has("typ") { "another" } else { "none" }));

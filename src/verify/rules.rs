@@ -5,6 +5,9 @@ use std::time::Duration;
 use super::algorithm::Algorithm;
 use super::nonce::Nonces;
 
+/// Among the accepted types: tokens without a `typ`, of servers that write none. RFC 9068 §4 demands one.
+pub const ABSENT: &str = "absent";
+
 /// What an issuer's access tokens must look like (RFC 9068 §4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuerRules {
@@ -14,7 +17,7 @@ pub struct IssuerRules {
     pub audiences: Vec<String>,
     /// Acceptable `alg` values.
     pub algorithms: Vec<Algorithm>,
-    /// Acceptable `typ` values, compared without case and without `application/`.
+    /// Acceptable `typ` values, compared without case and without `application/`; [`ABSENT`] stands for none at all.
     pub token_types: Vec<String>,
     /// Tolerance for `exp` and `nbf`.
     pub clock_skew: Duration,

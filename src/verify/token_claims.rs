@@ -35,6 +35,7 @@ pub struct TokenClaims {
     issued_at: Option<UnixTime>,
     auth_time: Option<UnixTime>,
     confirmation: Result<Option<Confirmation>, Refusal>,
+    scope: Option<String>,
 }
 
 impl TokenClaims {
@@ -55,9 +56,6 @@ impl TokenClaims {
         if is_jwt && claims.string("sub").is_none() && claims.string("client_id").is_none() {
             return Err(wrong("sub or client_id, a string"));
         }
-        if claims.get("scope").is_some_and(|scope| !scope.is_string()) {
-            return Err(wrong("scope, a string of names separated by spaces"));
-        }
         let issuer = match claims.get("iss") {
             None if !is_jwt => &rules.issuer,
             iss => iss.and_then(Value::as_str).ok_or_else(|| wrong("iss, a string"))?,
@@ -74,6 +72,7 @@ impl TokenClaims {
             issued_at: date("iat", "iat, a date in seconds")?,
             auth_time: date("auth_time", "auth_time, a date in seconds")?,
             confirmation: Confirmation::of(&claims),
+            scope: scope(&claims)?,
             claims,
         })
     }
@@ -139,9 +138,9 @@ impl TokenClaims {
         self.issued_at
     }
 
-    /// `client_id`, if the token tells.
+    /// `client_id`, if the token tells; where servers say it otherwise, `azp` or `cid`.
     pub fn client_id(&self) -> Option<&str> {
-        self.claims.string("client_id")
+        ["client_id", "azp", "cid"].iter().find_map(|name| self.claims.string(name))
     }
 
     /// What key the token is bound to; `None`: to none.
@@ -152,9 +151,9 @@ impl TokenClaims {
         self.confirmation.as_ref().map(Option::as_ref).map_err(Clone::clone)
     }
 
-    /// `scope`.
+    /// `scope`, or what servers that do not follow RFC 9068 write as `scp`.
     pub fn scope(&self) -> Option<&str> {
-        self.claims.string("scope")
+        self.scope.as_deref()
     }
 
     /// Whether `scope` names it.
@@ -175,6 +174,25 @@ impl TokenClaims {
     /// Any claim.
     pub fn claim(&self, name: &str) -> Option<&Value> {
         self.claims.get(name)
+    }
+}
+
+/// Names separated by spaces (RFC 9068 §2.2.3), or a list of names, as some servers write `scp`. `scope` counts where both
+/// are there.
+fn scope(claims: &Json) -> Result<Option<String>, Refusal> {
+    let wrong = |expected: &'static str| Refusal::new(Reason::TokenClaims).expected(expected);
+    match (claims.get("scope"), claims.get("scp")) {
+        (Some(Value::String(scope)), _) | (None, Some(Value::String(scope))) => Ok(Some(scope.clone())),
+        (Some(_), _) => Err(wrong("scope, a string of names separated by spaces")),
+        (None, None) => Ok(None),
+        (None, Some(Value::Array(names))) => {
+            // One name with a space in it would become two.
+            let name = |name: &Value| name.as_str().filter(|name| !name.contains(' ')).map(str::to_owned);
+            let names: Option<Vec<String>> = names.iter().map(name).collect();
+            let names = names.ok_or_else(|| wrong("scp, a list of names without spaces"))?;
+            Ok(Some(names.join(" ")))
+        }
+        (None, Some(_)) => Err(wrong("scp, a string or a list of names")),
     }
 }
 

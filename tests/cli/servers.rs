@@ -1,5 +1,4 @@
-//! The guides to authorization servers: tokens as a guide shows them, under the configuration that it shows, are judged as
-//! it says.
+//! The guides to authorization servers: tokens as a guide shows them, under the configuration that it shows, would pass.
 
 use std::fs;
 
@@ -19,14 +18,14 @@ use super::{Ran, folder, run_with};
 const NOW: i64 = 1_795_732_170;
 const URL: &str = "https://api.example.com/orders";
 
-/// Guide, URL of the API, and why the token is refused: by nothing, or by this.
-const GUIDES: [(&str, &str, Option<&str>); 6] = [
-    ("auth0", URL, None),
-    ("keycloak", URL, None),
-    ("okta", URL, Some("token_type: expected typ at+jwt, found none")),
-    ("ping", URL, None),
-    ("entra", URL, None),
-    ("oidc-provider", "https://localhost:8443/orders", None),
+/// Guide, and URL of the API.
+const GUIDES: [(&str, &str); 6] = [
+    ("auth0", URL),
+    ("keycloak", URL),
+    ("okta", URL),
+    ("ping", URL),
+    ("entra", URL),
+    ("oidc-provider", "https://localhost:8443/orders"),
 ];
 
 /// The first block of a kind.
@@ -61,8 +60,8 @@ fn scene(guide: &str, issuer: &ProofKey) -> TempDir {
 }
 
 #[test]
-fn tokens_of_the_guides_are_judged_as_they_say() {
-    for (name, url, refused) in GUIDES {
+fn tokens_of_the_guides_would_pass() {
+    for (name, url) in GUIDES {
         let guide = fs::read_to_string(repository(&format!("docs/servers/{name}.md"))).unwrap();
         let key = || ProofKey::generate(Algorithm::Es256).unwrap();
         let (issuer, client) = (key(), key());
@@ -97,7 +96,6 @@ fn tokens_of_the_guides_are_judged_as_they_say() {
             fs::write(folder.path().join("proof"), proof).unwrap();
         }
         let Ran { code, out, err } = run_with(None, &folder, &arguments);
-        let told = refused.unwrap_or("it would pass");
-        assert!(code == i32::from(refused.is_some()) && out.contains(told), "{name}: expected {told}: {out}{err}");
+        assert!(code == 0 && out.contains("it would pass"), "{name}: {out}{err}");
     }
 }

@@ -61,6 +61,27 @@ async fn neg_174_typ() {
 }
 
 #[tokio::test]
+async fn neg_174_a_token_without_typ_passes_where_its_issuer_may_leave_it_out() {
+    let key = Key::es256();
+    let files = tempfile::tempdir().unwrap();
+    let file = files.path().join("other.json");
+    std::fs::write(&file, jwks_of(&[("k1", &key)]).to_string()).unwrap();
+    let mut rules = IssuerRules::new("https://other.example", vec![AUDIENCE.to_owned()]);
+    rules.token_types = vec!["at+jwt".to_owned(), "absent".to_owned()];
+    let other = IssuerSettings { rules, source: KeySource::File(file), roots: None };
+    let world = Plan { more_issuers: vec![other], ..Plan::default() }.start().await;
+    let key = Arc::new(key);
+    let theirs = || world.good().claim("iss", "https://other.example").with(|shot| shot.token.key = Arc::clone(&key));
+    for typ in [json!("absent"), json!("JWT"), json!(""), Value::Null] {
+        world.refuses(Reason::TokenType, &theirs().token_header("typ", typ)).await;
+    }
+    world.refuses(Reason::TokenAudience, &theirs().no_token_header("typ").claim("aud", "client")).await;
+    world.refuses(Reason::TokenType, &world.good().no_token_header("typ")).await;
+    world.passes(&theirs().no_token_header("typ")).await;
+    world.passes(&theirs()).await;
+}
+
+#[tokio::test]
 async fn neg_175_alg() {
     let world = world().await;
     for alg in [json!("none"), json!("HS256"), json!("es256"), json!(1), Value::Null] {
@@ -309,6 +330,19 @@ async fn neg_189_scope() {
     );
     assert_eq!(world.refusals("api", Reason::ScopeMissing), 1);
     world.passes(&world.good().claim("scope", "orders read")).await;
+    // As Okta and Entra write it.
+    for scp in [json!("orders read"), json!(["read", "orders"])] {
+        world.passes(&world.good().no_claim("scope").claim("scp", scp)).await;
+    }
+    for (scope, scp) in [("read", json!("read orders")), ("", json!(["read", "orders"])), ("read", json!(1))] {
+        let shot = world.good().claim("scope", scope).claim("scp", scp);
+        assert_eq!(shot.send(Http::One).await.status, 403, "`scope` counts where both are there");
+    }
+    for scp in [json!(["read orders"]), json!(["read", 1]), json!(1), json!({"read": true}), Value::Null] {
+        let shot = world.good().no_claim("scope").claim("scp", scp);
+        assert_eq!(shot.send(Http::One).await.status, 401);
+    }
+    assert_eq!(world.refusals("api", Reason::TokenClaims), 5);
     // A thief without the key does not learn what the token may do.
     let thief = Shot::dpop(&world, &world.k2);
     let stolen = world.good().with(|shot| shot.proof = thief.proof.clone());

@@ -3,6 +3,7 @@
 mod deployment;
 
 use http::StatusCode;
+use rcgen::ExtendedKeyUsagePurpose;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -119,6 +120,11 @@ async fn certificates_of_listeners_are_looked_at() {
         only_fails(&deployment, "public_url https://api.example.com: expected a certificate for api.example.com").await;
     assert!(out.contains("found names *.example.org, www.example.com; have the name put into"), "{out}");
     rest_is_well(&out);
+
+    let (for_clients, key) = authority.issue_for(&["api.example.com"], LONG, &[ExtendedKeyUsagePurpose::ClientAuth]);
+    deployment.write("tls.crt", &for_clients);
+    deployment.write("tls.key", &key);
+    only_fails(&deployment, "expected a certificate for a server, found one without serverAuth").await;
 
     let another = authority.issue(&["b.example.com"], LONG).0;
     certificate(&["api.example.com"], LONG, &another);

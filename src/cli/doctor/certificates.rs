@@ -52,6 +52,13 @@ pub fn disorder(chain: &[CertificateDer<'_>]) -> Option<String> {
     pairs.find_map(wrong)
 }
 
+/// Whether clients let the first certificate of a chain stand for a server (RFC 5280 §4.2.1.12).
+pub fn may_serve(chain: &[CertificateDer<'_>]) -> bool {
+    let certificates = read(chain);
+    let usage = certificates.first().and_then(|leaf| leaf.extended_key_usage().ok().flatten());
+    usage.is_none_or(|usage| usage.value.server_auth || usage.value.any)
+}
+
 /// Why a handshake failed, as far as the words of the TLS library tell, and what helps.
 pub fn advice(error: &str) -> &'static str {
     if error.contains("expired") {
@@ -59,7 +66,7 @@ pub fn advice(error: &str) -> &'static str {
     } else if error.contains("not valid yet") {
         "set this host's clock"
     } else if error.contains("UnknownIssuer") || error.contains("BadSignature") {
-        "name its authority in `ca_file`, and see that it sends its intermediate certificates"
+        "name its authority in `ca_file` (for `--through`: `--cacert`), and see that it sends its intermediate certificates"
     } else if error.contains("not valid for name") || error.contains("NotValidForName") {
         "use a name that its certificate has"
     } else if error.contains("certificate") {

@@ -45,6 +45,14 @@ fn shown(certificate: &ServerCertificate, listener: &str, now: UnixTime) -> Vec<
     let length = if chain.len() == 1 { "alone".to_owned() } else { format!("chain of {}", chain.len()) };
     let words = format!("{length}, with its key, ");
     let mut findings = vec![certificates::validity(HERE, &what, &words, chain, now)];
+    if names.is_empty() {
+        let advice = "have the host names that clients call put into it (subjectAltName)";
+        findings.push(HERE.fail(&what, "a certificate for a name", "none in it", advice));
+    }
+    if !certificates::may_serve(chain) {
+        let advice = "get one whose extended key usage has serverAuth: this one is for clients";
+        findings.push(HERE.fail(&what, "a certificate for a server", "one without serverAuth", advice));
+    }
     if let Some(disorder) = certificates::disorder(chain) {
         let advice = "write the server's certificate first, and below each the one that issued it";
         findings.push(HERE.fail(&what, "a chain in order", disorder, advice));

@@ -12,7 +12,10 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use rcgen::{BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose,
+};
 use rcgen::{IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, SerialNumber};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -51,8 +54,14 @@ impl Authority {
 
     /// A certificate for these names, whose validity began a year ago and ends in so many days; and its key.
     pub fn issue(&self, names: &[&str], days: i64) -> (String, String) {
+        self.issue_for(names, days, &[])
+    }
+
+    /// The same, for these uses alone.
+    pub fn issue_for(&self, names: &[&str], days: i64, uses: &[ExtendedKeyUsagePurpose]) -> (String, String) {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
+        params.extended_key_usages = uses.to_vec();
         let at = |days: i64| {
             let seconds = u64::try_from(now() + days * 86_400).unwrap();
             rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds)
