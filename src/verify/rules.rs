@@ -17,7 +17,7 @@ pub struct IssuerRules {
     pub audiences: Vec<String>,
     /// Acceptable `alg` values.
     pub algorithms: Vec<Algorithm>,
-    /// Acceptable `typ` values, compared without case and without `application/`; [`ABSENT`] stands for none at all.
+    /// Acceptable `typ` values, compared without case and without `application/`; `absent` stands for none at all.
     pub token_types: Vec<String>,
     /// Tolerance for `exp` and `nbf`.
     pub clock_skew: Duration,
