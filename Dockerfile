@@ -2,7 +2,7 @@
 # Keybound in an image without a shell:  docker build --tag keybound .
 FROM rust:1.95-bookworm AS build
 WORKDIR /keybound
-COPY Cargo.toml Cargo.lock ./
+COPY Cargo.toml Cargo.lock config.example.yaml ./
 COPY benches benches
 COPY src src
 RUN --mount=type=cache,sharing=locked,target=/usr/local/cargo/registry \

@@ -53,6 +53,24 @@ fn what_is_copied_is_what_cargo_needs() {
     for file in ["Cargo.toml", "Cargo.lock", "src/main.rs"] {
         assert!(folder.path().join(file).is_file(), "{file} is not copied");
     }
+    // What the sources take into the program.
+    let (mut folders, mut taken) = (vec![folder.path().join("src")], 0);
+    while let Some(here) = folders.pop() {
+        for entry in std::fs::read_dir(&here).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let source = std::fs::read_to_string(&path).unwrap();
+            for rest in source.split("include_str!(\"").skip(1) {
+                let file = here.join(rest.split('"').next().unwrap());
+                assert!(file.is_file(), "{} takes {}, which is not copied", path.display(), file.display());
+                taken += 1;
+            }
+        }
+    }
+    assert!(taken > 0, "they were found");
 }
 
 #[test]
