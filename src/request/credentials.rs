@@ -42,13 +42,13 @@ pub enum ProofField {
 /// One access token, the scheme it came under, and the proof that came along.
 #[derive(Clone)]
 pub struct Credentials {
-    shown: Arc<Shown>,
+    shown: Arc<Authorization>,
     authorization: HeaderValue,
     proof: ProofField,
 }
 
-/// An `Authorization` field that was read.
-struct Shown {
+/// An `Authorization` field, read.
+struct Authorization {
     text: String,
     scheme: Scheme,
     token_at: usize,
@@ -58,18 +58,18 @@ struct Shown {
 /// What a connection showed last. Most clients show the same token with each request, and it needs to be read and hashed
 /// once; whatever differs by a byte is read anew.
 #[derive(Default)]
-pub struct LastShown(Mutex<Option<Arc<Shown>>>);
+pub struct LastShown(Mutex<Option<Arc<Authorization>>>);
 
 impl LastShown {
     /// Longer fields are not kept: a connection that rests should not weigh much.
     const MOST: usize = 4096;
 
-    fn recall(&self, authorization: &HeaderValue) -> Option<Arc<Shown>> {
+    fn recall(&self, authorization: &HeaderValue) -> Option<Arc<Authorization>> {
         let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         last.as_ref().filter(|shown| shown.text.as_bytes() == authorization.as_bytes()).map(Arc::clone)
     }
 
-    fn remember(&self, shown: &Arc<Shown>) {
+    fn remember(&self, shown: &Arc<Authorization>) {
         if shown.text.len() <= Self::MOST {
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(shown));
         }
@@ -114,7 +114,7 @@ impl Credentials {
         let shown = if let Some(shown) = last.recall(&authorization) {
             shown
         } else {
-            let shown = Arc::new(Shown::parse(authorization.as_bytes())?);
+            let shown = Arc::new(Authorization::parse(authorization.as_bytes())?);
             last.remember(&shown);
             shown
         };
@@ -147,7 +147,7 @@ impl Credentials {
     }
 }
 
-impl Shown {
+impl Authorization {
     fn token(&self) -> &str {
         self.text.get(self.token_at..).unwrap_or_default()
     }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::process::Ended;
+use crate::replay_store::RIGHTS;
 use crate::servers::{Cluster, MASTER, Redis, Watched};
 use crate::support::jwks_of;
 use crate::support::keys::Key;
@@ -243,19 +244,7 @@ async fn redis_is_asked_what_it_keeps() {
     let user = format!("'redis://127.0.0.1:{port}'], username: keybound, password_file: redis.password");
     deployment.configure(&[(&urls, &user)]);
     let password = format!(">{}", deployment::REDIS_PASSWORD);
-    let least = [
-        "ACL",
-        "SETUSER",
-        "keybound",
-        "on",
-        &password,
-        "~keybound:*",
-        "resetchannels",
-        "-@all",
-        "+set",
-        "+info",
-        "+time",
-    ];
+    let least = [&["ACL", "SETUSER", "keybound", "on", &password][..], &RIGHTS].concat();
     crate::servers::tell(port, &least).await;
     let Ended { code, out, .. } = deployment.doctor(&[]).await;
     assert!(code == 0 && level(&out, "warn").is_empty(), "{out}");

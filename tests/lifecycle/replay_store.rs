@@ -8,17 +8,7 @@ use crate::stage::{Gateway, Stage};
 const PASSWORD: &str = "correct-horse-battery-staple";
 
 /// What the README gives a gateway's user: nothing else is used.
-const ACL: [&str; 9] = [
-    "keybound",
-    "on",
-    ">correct-horse-battery-staple",
-    "~keybound:*",
-    "resetchannels",
-    "-@all",
-    "+set",
-    "+info",
-    "+time",
-];
+pub const RIGHTS: [&str; 6] = ["~keybound:*", "resetchannels", "-@all", "+set", "+info", "+time"];
 
 /// A server with TLS and client certificates only, and a configuration that knows how to talk to it.
 async fn guarded(stage: &Stage) -> Redis {
@@ -37,7 +27,9 @@ async fn guarded(stage: &Stage) -> Redis {
     }
     fs::write(stage.file("password"), format!("{PASSWORD}\n")).unwrap();
     let path = |name: &str| stage.file(name).to_str().unwrap().to_owned();
-    Redis::guarded(&path("redis.pem"), &path("redis.key"), &path("ca.pem"), &ACL).await
+    let password = format!(">{PASSWORD}");
+    let user = [&["keybound", "on", &password][..], &RIGHTS].concat();
+    Redis::guarded(&path("redis.pem"), &path("redis.key"), &path("ca.pem"), &user).await
 }
 
 fn settings(redis: &Redis, more: &str) -> String {

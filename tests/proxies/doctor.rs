@@ -1,11 +1,10 @@
 //! `keybound doctor --through`: what a real nginx in front of a real gateway passes on, and what it does not.
 
 use crate::process::{Ended, Program};
-use crate::product::{Kind, Product, adapted, free_port};
+use crate::product::{Kind, Product, free_port};
 use crate::stage::{Gateway, Stage};
 use crate::support::upstream::Upstream;
-use crate::support::{AUDIENCE, ISSUER};
-use crate::terminators::run;
+use crate::terminators::gateway_at;
 
 const FILE: &str = "nginx/terminator.conf";
 
@@ -48,21 +47,8 @@ const WRONG: [(&str, &str, &str); 7] = [
     ),
 ];
 
-/// A gateway as `deploy/keybound-behind-terminator.yaml` has it, that clients know at this URL.
 async fn gateway(stage: &Stage, upstream: &Upstream, url: &str, header: &str) -> Gateway {
-    let keys = format!("audiences: [{AUDIENCE}]\n    keys: {{ jwks_uri: '{}' }}", stage.issuer.jwks_uri());
-    let text = adapted(
-        "keybound-behind-terminator.yaml",
-        &[
-            ("127.0.0.1:8081", "127.0.0.1:0"),
-            ("public_url: https://api.example.com", &format!("public_url: {url}")),
-            ("client_certificate_header: client-cert", &format!("client_certificate_header: {header}")),
-            ("https://auth.example.com", ISSUER),
-            ("audiences: [https://api.example.com]", &keys),
-            ("http://127.0.0.1:8080", &format!("http://{}", upstream.address)),
-        ],
-    );
-    run(stage, &format!("{text}admin: {{ address: '127.0.0.1:0' }}\ndpop: {{ nonce: {{ mode: required }} }}\n")).await
+    gateway_at(stage, upstream, url, header, "dpop: { nonce: { mode: required } }\n").await
 }
 
 async fn doctor(stage: &Stage, url: &str) -> Ended {

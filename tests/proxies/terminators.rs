@@ -11,21 +11,25 @@ use crate::support::upstream::Upstream;
 use crate::support::wire::{Answer, Dialer, Http, client_tls};
 use crate::support::{AUDIENCE, HOST, ISSUER, Identity, mint};
 
-/// A gateway as `deploy/keybound-behind-terminator.yaml` has it.
 async fn gateway(stage: &Stage, upstream: &Upstream, header: &str) -> Gateway {
+    gateway_at(stage, upstream, &format!("https://{HOST}"), header, "").await
+}
+
+/// A gateway as `deploy/keybound-behind-terminator.yaml` has it, and with `more`, that clients know at this URL.
+pub async fn gateway_at(stage: &Stage, upstream: &Upstream, url: &str, header: &str, more: &str) -> Gateway {
     let keys = format!("audiences: [{AUDIENCE}]\n    keys: {{ jwks_uri: '{}' }}", stage.issuer.jwks_uri());
     let text = adapted(
         "keybound-behind-terminator.yaml",
         &[
             ("127.0.0.1:8081", "127.0.0.1:0"),
-            ("public_url: https://api.example.com", &format!("public_url: https://{HOST}")),
+            ("public_url: https://api.example.com", &format!("public_url: {url}")),
             ("client_certificate_header: client-cert", &format!("client_certificate_header: {header}")),
             ("https://auth.example.com", ISSUER),
             ("audiences: [https://api.example.com]", &keys),
             ("http://127.0.0.1:8080", &format!("http://{}", upstream.address)),
         ],
     );
-    run(stage, &format!("{text}admin: {{ address: '127.0.0.1:0' }}\n")).await
+    run(stage, &format!("{text}admin: {{ address: '127.0.0.1:0' }}\n{more}")).await
 }
 
 pub async fn run(stage: &Stage, text: &str) -> Gateway {

@@ -40,7 +40,6 @@ pub(super) enum Chunk {
 }
 
 /// What the bytes that are there amount to.
-#[derive(Debug)]
 pub(super) enum Step {
     Frame(Frame<Bytes>),
     End,

@@ -265,6 +265,35 @@ async fn too_many_interim_answers_are_none() {
     assert_eq!(error.to_string(), "too many interim answers");
 }
 
+#[test]
+fn a_reason_of_the_upstreams_own_is_kept() {
+    for (line, own) in [("200 Fine By Me", Some(&b"Fine By Me"[..])), ("200 OK", None), ("404 Not Found", None)] {
+        let mut input = BytesMut::from(format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\n\r\n").as_bytes());
+        let head = head::read(&mut input, &mut 0, &Method::GET).unwrap().unwrap();
+        let reason = head.response.extensions().get::<hyper::ext::ReasonPhrase>();
+        assert_eq!(reason.map(|reason| reason.as_bytes()), own, "{line}");
+    }
+}
+
+/// An upstream that knows no better sends what belongs behind other answers.
+#[tokio::test]
+async fn a_body_behind_an_answer_that_has_none_answers_nobody() {
+    for (answer, asked) in
+        [("HTTP/1.1 204 No Content", Method::GET), ("HTTP/1.1 200 OK\r\ncontent-length: 4", Method::HEAD)]
+    {
+        let (client, mut server) = pair().await;
+        let mut connection = Box::new(Connection::new(Either::Left(client)));
+        let mut waiting = request();
+        *waiting.as_mut().unwrap().method_mut() = asked;
+        server.write_all(format!("{answer}\r\n\r\n").as_bytes()).await.unwrap();
+        connection.exchange(&mut waiting).await.unwrap();
+        assert!(connection.serves_another() && connection.is_alive());
+        server.write_all(b"body").await.unwrap();
+        // The runtime has not heard of it yet.
+        assert!(!connection.is_alive(), "{answer}");
+    }
+}
+
 /// Waits until something is so.
 async fn until(mut so: impl FnMut() -> bool) {
     let waits = async {

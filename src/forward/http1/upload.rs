@@ -26,7 +26,7 @@ pub(super) enum Coding {
 }
 
 /// What is still to be written.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Upload {
     out: BytesMut,
     /// Comes after it.
