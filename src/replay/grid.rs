@@ -22,20 +22,20 @@ impl Grid {
         Self { step: longest / (CUTS * STEPS_OF_A_TALLY) + 1 }
     }
 
-    /// The number of the tally that `moment` lies in.
-    pub(super) const fn tally(self, moment: UnixTime) -> i64 {
-        moment.millis().div_euclid(self.step.saturating_mul(STEPS_OF_A_TALLY))
+    /// The number of the step that `moment` lies in: the one division on a request's way.
+    pub(super) const fn step(self, moment: UnixTime) -> i64 {
+        moment.millis().div_euclid(self.step)
     }
 
-    /// The number of the bucket that `moment` lies in: at the default rules, of half an hour.
-    pub(super) const fn bucket(self, moment: UnixTime) -> i64 {
-        moment.millis().div_euclid(self.step.saturating_mul(STEPS_OF_A_BUCKET))
+    /// The number of the tally that a step lies in.
+    pub(super) const fn tally(step: i64) -> i64 {
+        step.div_euclid(STEPS_OF_A_TALLY)
     }
 
-    /// The step of a bucket that `moment` lies in.
-    pub(super) fn step(self, bucket: i64, moment: UnixTime) -> u16 {
-        let start = bucket.saturating_mul(STEPS_OF_A_BUCKET).saturating_mul(self.step);
-        u16::try_from(moment.millis().saturating_sub(start) / self.step).unwrap_or(u16::MAX)
+    /// The number of the bucket that a step lies in, half an hour long at the default rules, and which of its steps it is.
+    pub(super) fn bucket(step: i64) -> (i64, u16) {
+        let within = u16::try_from(step.rem_euclid(STEPS_OF_A_BUCKET)).unwrap_or(u16::MAX);
+        (step.div_euclid(STEPS_OF_A_BUCKET), within)
     }
 
     /// The last millisecond of a step of a bucket.
@@ -46,7 +46,7 @@ impl Grid {
 
     /// Whether `moment` is not before the end of a tally.
     pub(super) const fn is_past(self, tally: i64, moment: UnixTime) -> bool {
-        self.tally(moment) > tally
+        Self::tally(self.step(moment)) > tally
     }
 
     /// How long what is over may lie about, in milliseconds. Sweeping more often takes more time; a table has
@@ -65,8 +65,8 @@ mod tests {
         let grid = Grid::of_stay(120_000);
         for millis in (-4_000_000..4_000_000).step_by(7) {
             let moment = UnixTime::from_millis(millis);
-            let bucket = grid.bucket(moment);
-            let end = grid.end(bucket, grid.step(bucket, moment));
+            let (bucket, step) = Grid::bucket(grid.step(moment));
+            let end = grid.end(bucket, step);
             assert!((millis..millis + 30).contains(&end), "{millis}: {end}");
         }
     }

@@ -59,23 +59,26 @@ impl Shard {
         if entry.until.millis() <= self.forgotten {
             return Err(stale());
         }
+        let step = self.grid.step(entry.until);
+        let tally = Grid::tally(step);
+        self.approach(entry, tally);
         // First: a copy is a copy even when there is no room for it.
         let known = self.buckets.iter().map(|bucket| bucket.knows(entry.proof, now)).fold(Known::Not, Known::max);
         if known == Known::Spent {
             return Err(Reason::ProofReplayed.into());
         }
         self.check_quota(entry.key)?;
-        let tally = self.grid.tally(entry.until);
         let is_new = self.tallies.iter().all(|known| known.number() != tally);
         if is_new && self.tallies.len() >= MAX_TALLIES {
             return Err(Refusal::new(Reason::ReplayFull).expected("a steadier clock"));
         }
-        if known == Known::Not || !self.renew(entry) {
+        let (bucket, end) = Grid::bucket(step);
+        if known == Known::Not || !self.renew(entry.proof, bucket, end) {
             if self.spare == 0 {
                 self.spare = places.take();
             }
             self.spare = self.spare.checked_sub(1).ok_or_else(|| places.full())?;
-            self.enter(entry);
+            self.enter(entry.proof, bucket, end);
         }
         if is_new {
             self.tallies.push(Tally::new(tally));
@@ -84,6 +87,14 @@ impl Shard {
             tally.add(entry.key);
         }
         Ok(())
+    }
+
+    /// Begins to read what a proof and its key need: two places in memory that no cache holds in a large log.
+    fn approach(&self, entry: &Entry, tally: i64) {
+        self.buckets.iter().for_each(|bucket| bucket.approach(entry.proof));
+        if let Some(tally) = self.tallies.iter().find(|known| known.number() == tally) {
+            tally.approach(entry.key);
+        }
     }
 
     fn check_quota(&self, key: KeyDigest) -> Result<(), Refusal> {
@@ -97,19 +108,17 @@ impl Shard {
         Ok(())
     }
 
-    fn renew(&mut self, entry: &Entry) -> bool {
-        let number = self.grid.bucket(entry.until);
-        let own = self.buckets.iter_mut().find(|bucket| bucket.number() == number);
-        own.is_some_and(|own| own.renew(entry.proof, entry.until))
+    fn renew(&mut self, proof: ProofDigest, bucket: i64, end: u16) -> bool {
+        let own = self.buckets.iter_mut().find(|known| known.number() == bucket);
+        own.is_some_and(|own| own.renew(proof, end))
     }
 
-    fn enter(&mut self, entry: &Entry) {
-        let number = self.grid.bucket(entry.until);
-        if let Some(own) = self.buckets.iter_mut().find(|bucket| bucket.number() == number) {
-            return own.enter(entry.proof, entry.until);
+    fn enter(&mut self, proof: ProofDigest, bucket: i64, end: u16) {
+        if let Some(own) = self.buckets.iter_mut().find(|known| known.number() == bucket) {
+            return own.enter(proof, end);
         }
-        let mut own = Bucket::new(number, self.grid);
-        own.enter(entry.proof, entry.until);
+        let mut own = Bucket::new(bucket, self.grid);
+        own.enter(proof, end);
         self.buckets.push(own);
     }
 

@@ -10,6 +10,10 @@ pub(super) trait Record: Copy {
     /// What an unused place holds; never taken for a record.
     const UNUSED: Self;
 
+    /// How many places a new table has for two records. More of them take memory, and fewer lines are full: whoever
+    /// comes upon a full line reads another.
+    const PLACES_FOR_TWO: usize;
+
     /// Where it belongs, on the whole range of 32 bits and evenly spread.
     fn place(&self) -> u32;
 }
@@ -55,6 +59,14 @@ impl<R: Record, const N: usize> Table<R, N> {
         self.lines.get_mut(line)?.records.get_mut(index)
     }
 
+    /// Begins to read the line of `place` from memory. Whoever will need lines of two tables asks for both first, and waits
+    /// for the memory once instead of twice: a processor does not look past what it has to compare.
+    pub(super) fn approach(&self, place: u32) {
+        let line = self.lines.get(home(place, self.lines.len()));
+        // As if somebody used it, so that it is read.
+        std::hint::black_box(line.map(|line| line.used));
+    }
+
     /// Adds a record that is not there.
     pub(super) fn insert(&mut self, record: R) {
         // Fuller lines than seven eighths send too many records on to the next.
@@ -65,9 +77,9 @@ impl<R: Record, const N: usize> Table<R, N> {
         self.len += 1;
     }
 
-    /// Another table, of the `count` records that `are`, with room for a quarter more and something over.
+    /// Another table, of the `count` records that `are`, with room for more of them.
     pub(super) fn only(&self, count: usize, are: impl Fn(&R) -> bool) -> Self {
-        let mut lines = vec![Self::LINE; count * 3 / (2 * N) + 1].into_boxed_slice();
+        let mut lines = vec![Self::LINE; count * R::PLACES_FOR_TWO / (2 * N) + 1].into_boxed_slice();
         for record in self.records().filter(|record| are(record)) {
             put(&mut lines, *record);
         }
@@ -135,6 +147,8 @@ mod tests {
 
     impl Record for Named {
         const UNUSED: Self = [0; 2];
+        const PLACES_FOR_TWO: usize = 3;
+
         fn place(&self) -> u32 {
             self[0]
         }

@@ -27,6 +27,7 @@ impl Count {
 
 impl Record for Count {
     const UNUSED: Self = Self { key: KeyDigest([0; 6]), proofs: [0; 3] };
+    const PLACES_FOR_TWO: usize = 3;
 
     fn place(&self) -> u32 {
         self.key.place()
@@ -48,6 +49,11 @@ impl Tally {
     /// Its place on the grid.
     pub(super) const fn number(&self) -> i64 {
         self.number
+    }
+
+    /// Begins to read what [`Self::of`] and [`Self::add`] will.
+    pub(super) fn approach(&self, key: KeyDigest) {
+        self.counts.approach(key.place());
     }
 
     /// How many proofs `key` holds.
