@@ -13,7 +13,7 @@ demo: ## Play the stories on loopback; ARGS=--serve leaves it running
 
 test: tools ## Install what the tests need, then run all of them
 	cargo test --locked
-	cargo test --locked --profile optimized --test conformance
+	cargo test --locked --profile optimized --test conformance --test known_key
 
 bench: tools ## Measure Keybound beside its peers; ARGS="--only DPoP --rounds 3" measures less
 	@benches/install

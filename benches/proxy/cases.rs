@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use keybound::verify::Algorithm;
@@ -36,6 +37,8 @@ enum Shown {
     Mtls,
     /// A fresh proof each, by so many clients in turn.
     Proofs(Algorithm, usize),
+    /// A fresh proof each, nine of ten by so many clients in turn, the tenth by one that comes seldom.
+    Mixed(usize),
     /// The same bad proof each time.
     Bad(Flaw),
     /// The same proof each time, spent before.
@@ -65,12 +68,14 @@ const fn case(
 
 fn cases() -> Vec<Case> {
     use Algorithm::{EdDsa, Es256, Ps256};
-    use Shown::{Bad, Mtls, Nothing, Proofs, Spent, Unread};
+    use Shown::{Bad, Mixed, Mtls, Nothing, Proofs, Spent, Unread};
     vec![
         case("keybound public", "keybound", H1, Unread, 60_000, 200),
         case("keybound public, access log", "keybound-log", H1, Unread, 60_000, 200),
         case("keybound mTLS", "keybound-mtls", H1, Mtls, 60_000, 200),
         case("keybound DPoP ES256", "keybound", H1, Proofs(Es256, 1), 20_000, 200),
+        case("keybound DPoP ES256, no tables", "keybound-generic", H1, Proofs(Es256, 1), 20_000, 200),
+        case("keybound DPoP ES256, 1 of 10 keys new", "keybound", H1, Mixed(100), 20_000, 200),
         case("keybound DPoP ES256, Redis", "keybound-redis", H1, Proofs(Es256, 1), 20_000, 200),
         case("keybound DPoP ES256, Redis 1 ms away", "keybound-redis-1ms", H1, Proofs(Es256, 1), 20_000, 200),
         case("keybound DPoP ES256, Redis 5 ms away", "keybound-redis-5ms", H1, Proofs(Es256, 1), 20_000, 200),
@@ -119,6 +124,11 @@ impl Cast {
             let setup = Setup { access_log: true, ..Setup::default() };
             let (server, plain, _) = stage.keybound(&arguments.keybound, "keybound-log", &setup);
             servers.push(("keybound-log", Arc::new(server), plain));
+        }
+        if wanted("keybound-generic") {
+            let setup = Setup { key_tables: false, ..Setup::default() };
+            let (server, plain, _) = stage.keybound(&arguments.keybound, "keybound-generic", &setup);
+            servers.push(("keybound-generic", Arc::new(server), plain));
         }
         let redis = if wanted("keybound-redis") { peers::redis(stage) } else { None };
         if let Some((_, port)) = &redis {
@@ -199,11 +209,11 @@ async fn pairs(stage: &Stage, nginx: &Aim, aim: &Aim, case: &Case, arguments: &A
     // As many as nginx needs for a comparable time.
     let of_nginx = if matches!(case.shape, Shape::Handshakes(_)) { requests } else { requests.clamp(20_000, 60_000) };
     let clients = Clients::new(stage, case.shown);
-    let strangers = Clients(Vec::new());
-    if clients.0.len() > 1 {
+    let strangers = Clients { all: Vec::new(), seldom: AtomicUsize::new(0) };
+    if clients.all.len() > 1 {
         // Each token was seen before.
-        let (count, spare) = (clients.0.len(), case.shape.warm_up());
-        let calls = clients.calls(stage, aim, case.shown, count + spare).await;
+        let (count, spare) = (clients.all.len(), case.shape.warm_up());
+        let calls = clients.calls(stage, aim, Shown::Proofs(Algorithm::Es256, count), count + spare).await;
         load::run(aim, case.shape, &calls, count, case.expected).await;
     }
     let (mut own, mut theirs, mut verifications) = (Vec::new(), Vec::new(), Vec::new());
@@ -219,16 +229,24 @@ async fn pairs(stage: &Stage, nginx: &Aim, aim: &Aim, case: &Case, arguments: &A
 }
 
 /// Who sends a case's requests.
-struct Clients(Vec<Client>);
+struct Clients {
+    all: Vec<Client>,
+    /// How often those that come seldom were chosen.
+    seldom: AtomicUsize,
+}
+
+/// Clients that come seldom: enough that none comes often while a case runs.
+const SELDOM: usize = 10_000;
 
 impl Clients {
     fn new(stage: &Stage, shown: Shown) -> Self {
         let (algorithm, count) = match shown {
             Shown::Proofs(algorithm, count) => (algorithm, count),
+            Shown::Mixed(regulars) => (Algorithm::Es256, regulars + SELDOM),
             Shown::Bad(_) | Shown::Spent => (Algorithm::Es256, 1),
             Shown::Unread | Shown::Mtls | Shown::Nothing => (Algorithm::Es256, 0),
         };
-        Self((0..count).map(|_| stage.issuer.client(algorithm)).collect())
+        Self { all: (0..count).map(|_| stage.issuer.client(algorithm)).collect(), seldom: AtomicUsize::new(0) }
     }
 
     async fn calls(&self, stage: &Stage, aim: &Aim, shown: Shown, count: usize) -> Calls {
@@ -243,14 +261,22 @@ impl Clients {
                 let authorization = Some(format!("Bearer {}", stage.mtls_token()));
                 Calls::Same(Call { path: API, authorization, proof: None })
             }
-            Shown::Bad(flaw) => Calls::Same(self.0[0].call(&origin, API, flaw)),
+            Shown::Bad(flaw) => Calls::Same(self.all[0].call(&origin, API, flaw)),
             Shown::Spent => {
-                let call = Calls::Same(self.0[0].call(&origin, API, Flaw::None));
+                let call = Calls::Same(self.all[0].call(&origin, API, Flaw::None));
                 load::run(aim, Shape::Handshakes(1), &call, 1, 200).await;
                 call
             }
             Shown::Proofs(..) => {
-                Calls::Each((0..count).map(|at| self.0[at % self.0.len()].call(&origin, API, Flaw::None)).collect())
+                let client = |at: usize| &self.all[at % self.all.len()];
+                Calls::Each((0..count).map(|at| client(at).call(&origin, API, Flaw::None)).collect())
+            }
+            Shown::Mixed(regulars) => {
+                let client = |at: usize| match at % 10 {
+                    9 => &self.all[regulars + self.seldom.fetch_add(1, Ordering::Relaxed) % SELDOM],
+                    _ => &self.all[at % regulars],
+                };
+                Calls::Each((0..count).map(|at| client(at).call(&origin, API, Flaw::None)).collect())
             }
         }
     }

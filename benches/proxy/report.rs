@@ -132,15 +132,21 @@ impl Report {
             promise(&format!("public, {version}, × nginx"), 1.0, ratio(&format!("keybound public{suffix}")));
             promise(&format!("mTLS, {version}, × nginx"), 1.0, ratio(&format!("keybound mTLS{suffix}")));
         }
-        let dpop = |suffix: &str| {
+        let dpop = |suffix: &str, of_public: &str| {
             let (dpop, public) =
-                (self.row(&format!("keybound DPoP ES256{suffix}"))?, self.row(&format!("keybound public{suffix}"))?);
+                (self.row(&format!("keybound DPoP ES256{suffix}"))?, self.row(&format!("keybound public{of_public}"))?);
             let limit = public.ratio * dpop.nginx + dpop.verification;
             Some(dpop.ratio * dpop.nginx / limit)
         };
-        promise("DPoP ES256, × (public + one verification)", 1.12, dpop(""));
-        promise("DPoP ES256 over HTTP/2, × (public + one verification)", 1.12, dpop(", HTTP/2"));
-        promise("DPoP ES256, × nginx", 5.0, ratio("keybound DPoP ES256"));
+        promise("DPoP ES256, × (public + one verification)", 1.12, dpop("", ""));
+        promise("DPoP ES256 over HTTP/2, × (public + one verification)", 1.12, dpop(", HTTP/2", ", HTTP/2"));
+        promise("DPoP ES256 without tables, × (public + one verification)", 1.12, dpop(", no tables", ""));
+        promise("DPoP ES256 without tables, × nginx", 5.0, ratio("keybound DPoP ES256, no tables"));
+        promise("DPoP ES256, × nginx", 2.9, ratio("keybound DPoP ES256"));
+        let p99 = |name: &str| self.row(name).map(|row| row.run.percentile(0.99).as_secs_f64());
+        let slower = |name: &str| Some(p99(name)? / p99("keybound DPoP ES256, no tables")?);
+        promise("p99, DPoP ES256, × without tables", 1.0, slower("keybound DPoP ES256"));
+        promise("p99, 1 of 10 keys new, × without tables", 1.0, slower("keybound DPoP ES256, 1 of 10 keys new"));
         promise("DPoP ES256, × mod_oauth2's", 1.0 / 7.0, over("keybound DPoP ES256", "Apache mod_oauth2, DPoP ES256"));
         promise("mTLS, × mod_oauth2's", 1.0 / 20.0, over("keybound mTLS", "Apache mod_oauth2, mTLS ES256"));
         for flaw in ["spent proof", "bad signature"] {

@@ -146,6 +146,9 @@ impl Stage {
             format!(", store: redis, redis: {{ urls: ['redis://127.0.0.1:{port}'], timeout: 1s }}")
         });
         writeln!(text, "replay: {{ memory: {{ per_key: 4000000 }}{store} }}").unwrap();
+        if !setup.key_tables {
+            text += "dpop: { key_tables: off }\n";
+        }
         writeln!(text, "telemetry: {{ log: {{ level: warn }}, access_log: {} }}", setup.access_log).unwrap();
         let config = self.write(&format!("{name}.yaml"), &text);
         let mut command = Command::new(binary);
@@ -193,11 +196,13 @@ pub struct Setup {
     pub access_log: bool,
     /// The port of a Redis where proofs are remembered.
     pub store: Option<u16>,
+    /// Whether keys that come again have tables.
+    pub key_tables: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { routes: 2, issuers: 1, access_log: false, store: None }
+        Self { routes: 2, issuers: 1, access_log: false, store: None, key_tables: true }
     }
 }
 

@@ -10,9 +10,11 @@ use http::HeaderValue;
 use keybound::refusal::Reason;
 use keybound::request::ProofField;
 use keybound::verify::{
-    Algorithm, Expected, ProofRules, TokenHash, Unremembered, UnverifiedToken, base64url, same_target, verify_proof,
+    Algorithm, Expected, KnownKey, ProofRules, TokenHash, Unremembered, UnverifiedToken, base64url, same_target,
+    verify_proof,
 };
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use crate::world::{ALGORITHMS, Client, NOW, URL, World};
 
@@ -39,7 +41,12 @@ fn signature_alone(group: &mut BenchmarkGroup<'_, WallTime>, client: &Client, pr
     let (signature, jwk) = (base64url::decode(signature).unwrap(), client.key.public_jwk());
     let coordinate = |name: &str| base64url::decode(jwk[name].as_str().unwrap()).unwrap();
     let point = [vec![4], coordinate("x"), coordinate("y")].concat();
-    let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).unwrap();
+    let key = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &point).unwrap();
+    let known = KnownKey::new(&point).unwrap();
+    group.bench_function("P-256 alone, with a table", |b| {
+        b.iter(|| assert!(known.verify(&Sha256::digest(black_box(message.as_bytes())).into(), &signature)));
+    });
+    group.bench_function("table of a key", |b| b.iter_with_large_drop(|| KnownKey::new(black_box(&point)).unwrap()));
     group.bench_function("P-256 alone", |b| {
         b.iter(|| key.verify_sig(black_box(message.as_bytes()), &signature).unwrap());
     });

@@ -164,6 +164,13 @@ written! {
         proof_lifetime: Field<Duration>,
         clock_skew: Field<Duration>,
         nonce: Nonce,
+        key_tables: Field<KeyTables>,
+    }
+
+    /// How much is kept ready of keys that come again.
+    KeyTableLimits {
+        memory: Field<Size>,
+        audit_every: Field<u64>,
     }
 
     /// Whether the server contributes to proofs.

@@ -3,7 +3,8 @@
 use super::state::Gateway;
 use crate::introspect::IntrospectorStatus;
 use crate::replay::StoreStatus;
-use crate::telemetry::{IntrospectionReading, Snapshot, StoreReading};
+use crate::telemetry::{IntrospectionReading, KeyTablesReading, Snapshot, StoreReading};
+use crate::tokens::KeyTableReading;
 
 /// Whether requests should be sent here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,12 +74,28 @@ impl Gateway {
             clock_jumps: self.lasting.jumps(),
             token_hits,
             token_misses,
+            key_tables: tables_reading(&self.tokens.key_tables()),
             introspection: self.tokens.introspectors().status().into_iter().map(reading).collect(),
             upstreams: self.forwarder.status().map(|it| (it.upstream, it.endpoint, it.used)).collect(),
             jwks_keys: keys,
             jwks_ages: ages.filter_map(|status| Some((status.issuer, status.age?.as_secs_f64()))).collect(),
             certificate_expiries: Vec::new(),
         }
+    }
+}
+
+fn tables_reading(read: &KeyTableReading) -> KeyTablesReading {
+    KeyTablesReading {
+        tables: read.tables,
+        bytes: read.bytes,
+        verifications: [("table", read.by_table), ("library", read.by_library)],
+        builds: read.built,
+        evictions: read.evicted,
+        audits: [
+            ("agreed", read.agreed),
+            ("falsely_accepted", read.falsely_accepted),
+            ("falsely_refused", read.falsely_refused),
+        ],
     }
 }
 

@@ -10,6 +10,7 @@ use crate::limits::Rate;
 use crate::replay::ReplaySettings;
 use crate::routes::Route;
 use crate::telemetry::TelemetrySettings;
+use crate::tokens::KeyTableSettings;
 use crate::verify::ProofRules;
 
 /// Everything that one gateway needs to know.
@@ -23,6 +24,8 @@ pub struct Settings {
     pub introspection: Vec<IntrospectionSettings>,
     /// Which proofs are accepted.
     pub proofs: ProofRules,
+    /// Whether keys that come again have tables; `None`: none has.
+    pub key_tables: Option<KeyTableSettings>,
     /// Where spent proofs are remembered, and how many.
     pub replay: ReplaySettings,
     /// Where requests go; routes name them by index.

@@ -166,9 +166,9 @@ impl Gateway {
                 Some(earlier) => {
                     let same_rules =
                         issuers.agree_with(&earlier.issuers) && settings.proofs.algorithms == earlier.proofs.algorithms;
-                    earlier.tokens.succeed(introspectors, same_rules)
+                    earlier.tokens.succeed(introspectors, same_rules, settings.key_tables)
                 }
-                None => Tokens::asking(introspectors),
+                None => Tokens::new(introspectors, settings.key_tables),
             },
             forwarder: match earlier {
                 Some(earlier) => earlier.forwarder.succeed(upstreams, own, body_bytes)?,

@@ -12,6 +12,7 @@ use prometheus::{
 use super::decision::Decision;
 use super::families::{DECISION, LATENCY, counter, counters, gauge, gauges, histograms};
 use super::introspection::{Introspection, IntrospectionReading};
+use super::key_tables::{KeyTables, KeyTablesReading};
 use super::reloads::Reloads;
 use super::requests::Requests;
 use super::traces::Tally;
@@ -37,6 +38,8 @@ pub struct Snapshot {
     pub token_hits: u64,
     /// Tokens verified anew.
     pub token_misses: u64,
+    /// The tables of keys.
+    pub key_tables: KeyTablesReading,
     /// What issuers said of opaque tokens, those that are asked.
     pub introspection: Vec<IntrospectionReading>,
     /// Upstream, endpoint and whether it gets requests.
@@ -90,6 +93,7 @@ pub struct Metrics {
     clock_jumps: IntCounter,
     token_hits: IntCounter,
     token_misses: IntCounter,
+    key_tables: KeyTables,
     introspection: Introspection,
     upstream_healthy: GaugeVec,
     jwks_refreshes: IntCounterVec,
@@ -181,6 +185,7 @@ impl Metrics {
             clock_jumps: counter(r, "clock_jumps_total", "How often the host's clock was set by a second or more.")?,
             token_hits: counter(r, "token_cache_hits_total", "Access tokens whose signature was remembered.")?,
             token_misses: counter(r, "token_cache_misses_total", "Access tokens whose signature was not remembered.")?,
+            key_tables: KeyTables::new(r)?,
             introspection: Introspection::new(r)?,
             upstream_healthy: gauges(
                 r,
@@ -340,6 +345,7 @@ impl Metrics {
         ] {
             counter.inc_by(total.saturating_sub(counter.get()));
         }
+        self.key_tables.read_off(&snapshot.key_tables);
         self.introspection.read_off(&snapshot.introspection);
         for (upstream, endpoint, healthy) in &snapshot.upstreams {
             let value = if *healthy { 1.0 } else { 0.0 };

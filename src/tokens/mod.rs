@@ -4,6 +4,8 @@
 //! each time, and a token whose signing key left the issuer's JWK set is forgotten. A token that is no JWT is for its
 //! issuer to read, if the route accepts one that may be asked.
 
+mod key_tables;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +17,12 @@ use crate::clock::Clock;
 use crate::introspect::Introspectors;
 use crate::keys::{Issuer, Issuers};
 use crate::refusal::{Reason, Refusal};
-use crate::verify::{AccessToken, ProofHeader, ProofKeys, TokenHash, UnverifiedToken, is_opaque, unknown_issuer};
+use crate::verify::{
+    AccessToken, ProofHeader, ProofKeys, PublicKey, Signatures, TokenHash, UnverifiedToken, is_opaque, unknown_issuer,
+};
+use key_tables::KeyTables;
+
+pub use key_tables::{KeyTableReading, KeyTableSettings};
 
 /// Bytes that remembered tokens may weigh together, by estimate.
 const TOKEN_BYTES: u64 = 64 * 1024 * 1024;
@@ -31,6 +38,8 @@ pub struct Tokens {
     memory: Arc<Memory>,
     introspectors: Introspectors,
     tally: Arc<Tally>,
+    key_tables: Option<Arc<KeyTables>>,
+    key_tally: Arc<key_tables::Tally>,
 }
 
 struct Memory {
@@ -81,22 +90,41 @@ impl Default for Memory {
 
 impl Default for Tokens {
     fn default() -> Self {
-        Self::asking(Introspectors::default())
+        Self::new(Introspectors::default(), None)
     }
 }
 
 impl Tokens {
     /// Remembers nothing yet, and asks these issuers about opaque tokens.
-    pub fn asking(introspectors: Introspectors) -> Self {
-        Self { memory: Arc::default(), introspectors, tally: Arc::default() }
+    pub fn new(introspectors: Introspectors, key_tables: Option<KeyTableSettings>) -> Self {
+        let key_tally = Arc::default();
+        Self {
+            memory: Arc::default(),
+            introspectors,
+            tally: Arc::default(),
+            key_tables: tables(key_tables, &key_tally),
+            key_tally,
+        }
     }
 
     /// For a configuration that follows: goes on counting, and remembers what this one does if signatures are checked by
-    /// the `same_rules`.
+    /// the `same_rules`. Tables of keys stay if they may take as much.
     #[must_use]
-    pub fn succeed(&self, introspectors: Introspectors, same_rules: bool) -> Self {
+    pub fn succeed(
+        &self,
+        introspectors: Introspectors,
+        same_rules: bool,
+        key_tables: Option<KeyTableSettings>,
+    ) -> Self {
         let memory = if same_rules { Arc::clone(&self.memory) } else { Arc::default() };
-        Self { memory, introspectors, tally: Arc::clone(&self.tally) }
+        let same_tables = self.key_tables.as_ref().map(|tables| tables.settings()) == key_tables;
+        Self {
+            memory,
+            introspectors,
+            tally: Arc::clone(&self.tally),
+            key_tables: if same_tables { self.key_tables.clone() } else { tables(key_tables, &self.key_tally) },
+            key_tally: Arc::clone(&self.key_tally),
+        }
     }
 
     /// Who is asked about opaque tokens.
@@ -143,13 +171,13 @@ impl Tokens {
     ) -> Result<Arc<AccessToken>, Refusal> {
         let unverified = UnverifiedToken::read(token, hash)?;
         let issuer = issuer_of(issuers, unverified.issuer()?)?;
-        let first = issuer.keys().and_then(|keys| unverified.verify(issuer.rules(), &keys));
+        let first = issuer.keys().and_then(|keys| unverified.verify_by(self, issuer.rules(), &keys));
         let verified = match first {
             // The issuer may have changed its keys, or may not have been there when the gateway started.
             Err(refusal) if matches!(refusal.reason(), Reason::TokenKeyUnknown | Reason::KeysUnavailable) => {
                 issuer.refresh_for_unknown_key().await;
                 let keys = issuer.keys()?;
-                UnverifiedToken::read(token, hash)?.verify(issuer.rules(), &keys)?
+                UnverifiedToken::read(token, hash)?.verify_by(self, issuer.rules(), &keys)?
             }
             verified => verified?,
         };
@@ -173,10 +201,28 @@ impl Tokens {
         Ok(None)
     }
 
+    /// The tables of keys as they are now.
+    pub fn key_tables(&self) -> KeyTableReading {
+        self.key_tables.as_ref().map_or_else(|| self.key_tally.reading(), |tables| tables.reading())
+    }
+
     /// Tokens found remembered, and not, so far.
     pub fn hits_and_misses(&self) -> (u64, u64) {
         (self.tally.hits.load(Ordering::Relaxed), self.tally.misses.load(Ordering::Relaxed))
     }
+}
+
+impl Signatures for Tokens {
+    fn verifies(&self, key: &PublicKey, message: &[u8], signature: &[u8]) -> bool {
+        match &self.key_tables {
+            Some(tables) => tables.verifies(key, message, signature),
+            None => key.verifies(message, signature),
+        }
+    }
+}
+
+fn tables(settings: Option<KeyTableSettings>, tally: &Arc<key_tables::Tally>) -> Option<Arc<KeyTables>> {
+    settings.map(|settings| Arc::new(KeyTables::new(settings, Arc::clone(tally))))
 }
 
 impl ProofKeys for Tokens {

@@ -16,6 +16,7 @@ use super::confirmation::Confirmation;
 use super::json::Json;
 use super::jwk::{Keyset, Thumbprint};
 use super::rules::{ABSENT, IssuerRules};
+use super::signatures::{Signatures, Unacquainted};
 use super::signed::{self, SignedJwt};
 use super::token_claims::{Form, TokenClaims};
 use crate::refusal::{Reason, Refusal, shown};
@@ -89,10 +90,23 @@ impl<'a> UnverifiedToken<'a> {
     /// [`Reason::TokenIssuer`], [`Reason::TokenType`], [`Reason::TokenAlgorithm`], [`Reason::TokenKeyUnknown`],
     /// [`Reason::TokenSignature`], [`Reason::TokenClaims`], and what the confirmation's form is refused for.
     pub fn verify(self, rules: &IssuerRules, keys: &Keyset) -> Result<AccessToken, Refusal> {
+        self.verify_by(&Unacquainted, rules, keys)
+    }
+
+    /// The same, with signatures checked by `signatures`.
+    ///
+    /// # Errors
+    /// As [`UnverifiedToken::verify`].
+    pub fn verify_by(
+        self,
+        signatures: &impl Signatures,
+        rules: &IssuerRules,
+        keys: &Keyset,
+    ) -> Result<AccessToken, Refusal> {
         check_issuer(self.issuer()?, rules)?;
         check_type(self.jwt.header(), rules)?;
         check_algorithm(self.jwt.algorithm(), rules)?;
-        let ground = Ground::Signature(self.jwt.signing_key(keys)?, self.jwt.algorithm());
+        let ground = Ground::Signature(self.jwt.signing_key(keys, signatures)?, self.jwt.algorithm());
         AccessToken::of_claims(self.jwt.into_claims(), self.hash, ground, rules)
     }
 }

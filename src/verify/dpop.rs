@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::access_token::TokenHash;
 use super::jwk::{PublicKey, Thumbprint};
 use super::rules::ProofRules;
+use super::signatures::Signatures;
 use crate::refusal::Refusal;
 use crate::request::ProofField;
 use crate::time::UnixTime;
@@ -41,7 +42,7 @@ pub struct ProofHeader {
 }
 
 /// Remembers proof headers by their encoded segment. Only headers under which a signature verified come here.
-pub trait ProofKeys {
+pub trait ProofKeys: Signatures {
     /// The header that this segment was read as, if still known.
     fn recall(&self, segment: &str) -> Option<Arc<ProofHeader>>;
     /// Keeps a header for next time.
@@ -51,6 +52,8 @@ pub trait ProofKeys {
 /// Remembers nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct Unremembered;
+
+impl Signatures for Unremembered {}
 
 impl ProofKeys for Unremembered {
     fn recall(&self, _: &str) -> Option<Arc<ProofHeader>> {
@@ -141,7 +144,7 @@ pub fn verify(
         claims.dates.check(rules, now)?;
     }
     // (6) The signature verifies under jwk: last, because it costs more than all of the above.
-    steps::check_signature(&jws, &header.key)?;
+    steps::check_signature(&jws, &header.key, keys)?;
     let nonce = nonce.transpose()?;
     keys.remember(jws.header, &header);
     Ok(Proof {

@@ -9,6 +9,7 @@ use super::access_token::{AccessToken, Ground, TokenHash};
 use super::json::Json;
 use super::jwk::Keyset;
 use super::rules::IssuerRules;
+use super::signatures::Unacquainted;
 use super::signed::SignedJwt;
 use super::token_claims::MAX_ISSUED_AHEAD;
 use crate::refusal::{Reason, Refusal};
@@ -77,7 +78,7 @@ impl Introspected {
         if !rules.algorithms.contains(&jwt.algorithm()) {
             return Err("an alg that is accepted of the issuer".into());
         }
-        jwt.signing_key(keys).map_err(|refusal| BadAnswer::of(&refusal))?;
+        jwt.signing_key(keys, &Unacquainted).map_err(|refusal| BadAnswer::of(&refusal))?;
         let claims = jwt.claims();
         if claims.string("iss") != Some(rules.issuer.as_str()) {
             return Err("iss, the issuer that was asked".into());

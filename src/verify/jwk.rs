@@ -1,6 +1,7 @@
 //! Public keys: read from a JWK strictly, validated, parsed once, named by their RFC 7638 thumbprint.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use aws_lc_rs::signature::{self, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents};
 use sha2::{Digest as _, Sha256};
@@ -47,6 +48,7 @@ pub struct PublicKey {
     algorithm: Algorithm,
     thumbprint: Thumbprint,
     parsed: ParsedPublicKey,
+    recurrence: AtomicU32,
 }
 
 /// RSA moduli: RFC 7518 §3.3 demands 2048 bits; more than 4096 only costs time.
@@ -83,7 +85,7 @@ impl PublicKey {
             Rs512 => rsa(jwk, &signature::RSA_PKCS1_2048_8192_SHA512)?,
             EdDsa => okp(jwk)?,
         };
-        Ok(Self { algorithm, thumbprint, parsed })
+        Ok(Self { algorithm, thumbprint, parsed, recurrence: AtomicU32::new(0) })
     }
 
     /// The algorithm that this key verifies.
@@ -99,6 +101,21 @@ impl PublicKey {
     /// Whether `signature` (raw `R ‖ S` for ECDSA, RFC 7518 §3.4) is this key's over `message`.
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         self.parsed.verify_sig(message, signature).is_ok()
+    }
+
+    /// Its point in SEC 1's uncompressed form, if it is one for ECDSA.
+    pub fn point(&self) -> Option<&[u8]> {
+        use Algorithm::{Es256, Es384, Es512};
+        matches!(self.algorithm, Es256 | Es384 | Es512).then(|| self.parsed.as_ref())
+    }
+
+    /// Counts one more good signature, for whoever wants to know keys that come again. At `enough` of them it answers true
+    /// and begins anew.
+    pub fn recurs(&self, enough: u32) -> bool {
+        // Lost counts do no harm.
+        let count = self.recurrence.load(Ordering::Relaxed) + 1;
+        self.recurrence.store(if count >= enough { 0 } else { count }, Ordering::Relaxed);
+        count >= enough
     }
 }
 

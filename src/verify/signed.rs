@@ -6,6 +6,7 @@ use super::base64url;
 use super::json::Json;
 use super::jwk::{Keyset, PublicKey, Thumbprint};
 use super::jws::{self, Compact};
+use super::signatures::Signatures;
 use crate::refusal::{Reason, Refusal};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use base64::{Engine as _, alphabet};
@@ -65,8 +66,8 @@ impl<'a> SignedJwt<'a> {
     ///
     /// # Errors
     /// [`Reason::TokenKeyUnknown`], [`Reason::TokenSignature`], [`Reason::TokenMalformed`].
-    pub fn signing_key(&self, keys: &Keyset) -> Result<Thumbprint, Refusal> {
-        signing_key(&self.jws, &self.header, self.algorithm, keys)
+    pub fn signing_key(&self, keys: &Keyset, signatures: &impl Signatures) -> Result<Thumbprint, Refusal> {
+        signing_key(&self.jws, &self.header, self.algorithm, keys, signatures)
     }
 }
 
@@ -114,6 +115,7 @@ pub fn signing_key(
     header: &Json,
     algorithm: Algorithm,
     keys: &Keyset,
+    signatures: &impl Signatures,
 ) -> Result<Thumbprint, Refusal> {
     let unknown = || {
         let kid = if header.has("kid") { "another kid" } else { "no kid" };
@@ -132,7 +134,7 @@ pub fn signing_key(
         return Err(unknown());
     }
     candidates
-        .find(|key| key.verifies(jws.signing_input.as_bytes(), &signature))
+        .find(|key| signatures.verifies(key, jws.signing_input.as_bytes(), &signature))
         .map(PublicKey::thumbprint)
         // Without a kid, a key that the issuer took into use since looks just like a wrong signature.
         .ok_or_else(|| if kid.is_some() { Reason::TokenSignature.into() } else { unknown() })

@@ -15,6 +15,7 @@ mod doctor;
 mod introspection;
 mod issuer;
 mod issuers;
+mod key_tables;
 mod limits;
 mod log_output;
 mod metrics;

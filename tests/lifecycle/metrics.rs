@@ -16,7 +16,7 @@ use crate::support::wire::Http;
 use crate::support::{HOST, ISSUER, Identity};
 
 /// `design.md` section 6, as far as it exists: families, their types and labels.
-const FAMILIES: [(&str, &str, &[&str]); 21] = [
+const FAMILIES: [(&str, &str, &[&str]); 27] = [
     ("keybound_requests_total", "counter", &["binding", "code", "decision", "route"]),
     ("keybound_refusals_total", "counter", &["reason", "route"]),
     ("keybound_request_duration_seconds", "histogram", &["route"]),
@@ -27,6 +27,12 @@ const FAMILIES: [(&str, &str, &[&str]); 21] = [
     ("keybound_replay_inserts_total", "counter", &[]),
     ("keybound_token_cache_hits_total", "counter", &[]),
     ("keybound_token_cache_misses_total", "counter", &[]),
+    ("keybound_es256_verifications_total", "counter", &["by"]),
+    ("keybound_key_tables", "gauge", &[]),
+    ("keybound_key_table_bytes", "gauge", &[]),
+    ("keybound_key_table_builds_total", "counter", &[]),
+    ("keybound_key_table_evictions_total", "counter", &[]),
+    ("keybound_key_table_audits_total", "counter", &["result"]),
     ("keybound_jwks_refreshes_total", "counter", &["issuer", "result"]),
     ("keybound_jwks_age_seconds", "gauge", &["issuer"]),
     ("keybound_certificate_expiry_seconds", "gauge", &["listener"]),
@@ -243,6 +249,21 @@ async fn no_label_value_comes_from_a_request() {
 }
 
 /// The closed list of every label, and of those that the configuration fills, what they were before.
+/// Of handshakes, refreshes, reloads, traces and the tables of keys.
+const RESULTS: [&str; 11] = [
+    "ok",
+    "failed",
+    "timeout",
+    "loaded",
+    "unchanged",
+    "refused",
+    "exported",
+    "dropped",
+    "agreed",
+    "falsely_accepted",
+    "falsely_refused",
+];
+
 fn known_values(before: &Scrape) -> BTreeMap<&str, BTreeSet<&str>> {
     let mut known = before.label_values();
     let mut closed =
@@ -251,10 +272,7 @@ fn known_values(before: &Scrape) -> BTreeMap<&str, BTreeSet<&str>> {
     closed("decision", &mut ["allow", "refuse", "public", "error"].into_iter());
     closed("binding", &mut ["none", "dpop", "mtls", "dpop+mtls", "unbound"].into_iter());
     closed("code", &mut ["200", "400", "401", "403", "404", "405", "502"].into_iter());
-    closed(
-        "result",
-        &mut ["ok", "failed", "timeout", "loaded", "unchanged", "refused", "exported", "dropped"].into_iter(),
-    );
+    closed("result", &mut RESULTS.into_iter());
     known
 }
 

@@ -25,6 +25,7 @@ use keybound::routes::{Access, Described, Forwarding, Match, Policy, Route};
 use keybound::server::Server;
 use keybound::telemetry::TelemetrySettings;
 use keybound::time::UnixTime;
+use keybound::tokens::KeyTableSettings;
 use keybound::verify::{Algorithm, IssuerRules, ProofRules, base64url};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -210,6 +211,7 @@ fn settings(certificate: ServerCertificate, issuer: &Issuer, api: SocketAddr) ->
         }],
         introspection: Vec::new(),
         proofs: ProofRules::default(),
+        key_tables: Some(KeyTableSettings::default()),
         replay: ReplaySettings::default(),
         upstreams: vec![UpstreamSettings::new(
             "orders",

@@ -55,6 +55,7 @@ pub fn settings(written: &Configuration, reading: &mut Reading<'_>) -> Settings 
         issuers,
         introspection,
         proofs: process::proofs(&written.dpop, replicas, reading),
+        key_tables: process::key_tables(&written.dpop.key_tables, reading),
         replay: replay::replay(written, replicas, reading),
         upstreams: upstreams.finish(reading),
         routes,

@@ -10,8 +10,9 @@ use super::{algorithms, count, nonces, socket_address, timeout, within};
 use crate::accept::{Address, Limits};
 use crate::config::reading::{Field, Reading};
 use crate::config::values::Size;
-use crate::config::written::{self, Listener};
+use crate::config::written::{self, KeyTables, Listener};
 use crate::gateway::{AdminSettings, AdminToken};
+use crate::tokens::KeyTableSettings;
 use crate::verify::ProofRules;
 
 const MAX_SKEW: Duration = Duration::from_mins(1);
@@ -25,6 +26,22 @@ pub fn proofs(written: &written::Dpop, replicas: Replicas, reading: &mut Reading
         clock_skew: within(&written.clock_skew, Duration::ZERO, MAX_SKEW, reading).unwrap_or(default.clock_skew),
         nonces: nonces::nonces(&written.nonce, replicas, reading),
     }
+}
+
+pub fn key_tables(field: &Field<KeyTables>, reading: &mut Reading<'_>) -> Option<KeyTableSettings> {
+    let default = KeyTableSettings::default();
+    let limits = match field.value() {
+        None => return Some(default),
+        Some(KeyTables::Off) => return None,
+        Some(KeyTables::Within(limits)) => limits,
+    };
+    // As many as a handful of keys need, and no more than a machine has.
+    let fits = |bytes: u64| (1 << 20..=1 << 40).contains(&bytes).then_some(bytes);
+    let memory = limits.memory.meaning(reading, |Size(bytes)| fits(*bytes).ok_or("a size from 1MiB to 1024GiB"));
+    Some(KeyTableSettings {
+        memory: memory.unwrap_or(default.memory),
+        audit_every: count(&limits.audit_every, 1, 1_000_000, reading).unwrap_or(default.audit_every),
+    })
 }
 
 pub fn limits(written: &written::Limits, reading: &mut Reading<'_>) -> Limits {

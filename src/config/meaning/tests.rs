@@ -6,6 +6,7 @@ use crate::config::{Finding, Report, Severity, load};
 use crate::gateway::Settings;
 use crate::routes::{Access, AuthorizationForward};
 use crate::telemetry::Share;
+use crate::tokens::KeyTableSettings;
 
 mod browsers;
 mod fronts;
@@ -274,6 +275,11 @@ fn the_rest_is_checked() {
         top("dpop.proof_lifetime", "dpop: { proof_lifetime: 6m }", "at most 5m"),
         top("dpop.proof_lifetime", "dpop: { proof_lifetime: 4s }", "at least 5s"),
         top("dpop.clock_skew", "dpop: { clock_skew: 2m }", "at most 1m"),
+        top("dpop.key_tables", "dpop: { key_tables: on }", "expected `off`"),
+        top("dpop.key_tables", "dpop: { key_tables: 64MiB }", "expected `off`"),
+        top("dpop.key_tables", "dpop: { key_tables: 5 }", "`off` or a mapping with `memory`"),
+        top("dpop.key_tables.memory", "dpop: { key_tables: { memory: 1023KiB } }", "from 1MiB to 1024GiB"),
+        top("dpop.key_tables.audit_every", "dpop: { key_tables: { audit_every: 0 } }", "from 1 to 1000000"),
         top("replay.memory.capacity", "replay: { memory: { capacity: 0 } }", "from 1 to"),
         top("replay.memory.per_key", "replay: { memory: { per_key: -1 } }", "a whole number"),
         top("limits.header_bytes", "limits: { header_bytes: 1KiB }", "from 8KiB to 1MiB"),
@@ -339,4 +345,16 @@ fn nothing_useful_is_refused() {
     let report = read(&tokenless).unwrap_err();
     assert!(is(errors(&report)[0], Severity::Error, "issuers", "a route demands tokens"));
     assert!(read(&tokenless.replace("# route", "access: { mode: public }")).is_ok());
+}
+
+#[test]
+fn tables_of_keys_are_on_unless_they_are_turned_off() {
+    let of = |yaml: &str| settings("top", &format!("dpop: {{ {yaml} }}")).key_tables;
+    let default = KeyTableSettings { memory: 64 << 20, audit_every: 1024 };
+    for left_out in ["", "clock_skew: 30s", "key_tables: {}"] {
+        assert_eq!(of(left_out), Some(default), "{left_out}");
+    }
+    assert_eq!(of("key_tables: { memory: 1MiB }"), Some(KeyTableSettings { memory: 1 << 20, ..default }));
+    assert_eq!(of("key_tables: { audit_every: 1 }"), Some(KeyTableSettings { audit_every: 1, ..default }));
+    assert_eq!(of("key_tables: off"), None);
 }

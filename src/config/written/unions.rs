@@ -2,7 +2,9 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{AccessSample, AnyCertificate, Authorities, CertificateField, CertificateName};
+use super::{
+    AccessSample, AnyCertificate, Authorities, CertificateField, CertificateName, KeyTableLimits, NoKeyTables,
+};
 use crate::config::document::{Node, Value};
 use crate::config::reading::{Field, Reading, Written};
 use crate::config::schema::{Definitions, Schema};
@@ -53,6 +55,29 @@ impl Written for CertificateHeader {
                 path,
                 "`client-cert`, `x-forwarded-client-cert` or a mapping with `name` and `encoding`",
             ),
+        }
+    }
+}
+
+/// Whether keys that come again have tables.
+#[derive(Debug)]
+pub enum KeyTables {
+    Off,
+    Within(KeyTableLimits),
+}
+
+impl Schema for KeyTables {
+    fn schema(definitions: &mut Definitions) -> Json {
+        json!({ "anyOf": [NoKeyTables::schema(definitions), KeyTableLimits::schema(definitions)] })
+    }
+}
+
+impl Written for KeyTables {
+    fn read(node: &Node, path: &str, reading: &mut Reading<'_>) -> Option<Self> {
+        match &node.value {
+            Value::Map(_) => Written::read(node, path, reading).map(Self::Within),
+            Value::Text(_) => NoKeyTables::read(node, path, reading).map(|NoKeyTables::Off| Self::Off),
+            _ => reading.mismatch(node, path, "`off` or a mapping with `memory`"),
         }
     }
 }

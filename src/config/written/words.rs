@@ -71,4 +71,6 @@ words! {
     LogLevel { "error" => Error, "warn" => Warn, "info" => Info, "debug" => Debug, "trace" => Trace, }
     /// Every certificate: the binding is the trust.
     AnyCertificate { "any" => Any, }
+    /// No tables.
+    NoKeyTables { "off" => Off, }
 }

@@ -17,6 +17,7 @@ use crate::verify::jwk::{PublicKey, Thumbprint, Unusable};
 use crate::verify::jws::{self, Compact};
 use crate::verify::nonce::{BadNonce, Nonces};
 use crate::verify::rules::ProofRules;
+use crate::verify::signatures::Signatures;
 
 /// Longest accepted proof, in bytes.
 pub const MAX_PROOF_BYTES: usize = 8 * 1024;
@@ -165,9 +166,9 @@ pub fn check_nonce(nonce: Option<&str>, nonces: &Nonces, now: UnixTime) -> Resul
 }
 
 /// (6) The signature verifies under `jwk`.
-pub fn check_signature(jws: &Compact<'_>, key: &PublicKey) -> Result<(), Refusal> {
+pub fn check_signature(jws: &Compact<'_>, key: &PublicKey, signatures: &impl Signatures) -> Result<(), Refusal> {
     let signature = jws.signature_bytes().ok_or_else(|| malformed("a signature that is not base64url"))?;
-    if !key.verifies(jws.signing_input.as_bytes(), &signature) {
+    if !signatures.verifies(key, jws.signing_input.as_bytes(), &signature) {
         return Err(Refusal::new(Reason::ProofSignature));
     }
     Ok(())

@@ -31,6 +31,7 @@ use keybound::routes::{Access, Cors, Described, Forwarding, Match, Origins, Poli
 use keybound::server::Server;
 use keybound::telemetry::TelemetrySettings;
 use keybound::time::UnixTime;
+use keybound::tokens::KeyTableSettings;
 use keybound::verify::{Accepted, Algorithm, IssuerRules, Nonces, ProofRules};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
@@ -447,6 +448,7 @@ pub fn settings(plan: Plan, upstream: std::net::SocketAddr, jwks_file: &std::pat
         issuers,
         introspection: plan.introspection,
         proofs: plan.proofs,
+        key_tables: Some(KeyTableSettings::default()),
         replay: plan.replay,
         upstreams: vec![UpstreamSettings {
             response_timeout: plan.response_timeout,

@@ -1,0 +1,10 @@
+//! Signatures under keys that come again: `KnownKey` beside aws-lc-rs and the `p256` crate, on published vectors, on edges
+//! that are constructed, and on many random ones. docs/key-tables.md says what these tests are for.
+
+mod constructed;
+mod differential;
+mod judges;
+mod published;
+
+#[path = "../shared/rfc9449.rs"]
+mod rfc9449;
