@@ -1,6 +1,7 @@
 //! PEM files. Messages say what was expected and what was found, and never show what a file holds.
 
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::pem::{Error as PemError, PemObject};
@@ -23,9 +24,25 @@ impl LoadError {
     }
 }
 
+/// More than any authority's revocation list; bounds what a wrong path, say to a device, can cost.
+const MAX_BYTES: u64 = 64 << 20;
+
 /// A whole file, wiped from memory after use: it may hold a key.
 pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, LoadError> {
-    fs::read(path).map(Zeroizing::new).map_err(|error| LoadError::new(path, format!("cannot be read: {error}")))
+    let failed = |problem: String| LoadError::new(path, problem);
+    let read = || {
+        let file = File::open(path)?;
+        // Room for all of it at once: a vector that grows leaves copies behind.
+        let room = usize::try_from(file.metadata()?.len().min(MAX_BYTES)).unwrap_or_default() + 1;
+        let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+        file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().map_err(|error: io::Error| failed(format!("cannot be read: {error}")))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(failed(format!("larger than the {MAX_BYTES} bytes that such a file may have")));
+    }
+    Ok(bytes)
 }
 
 /// All certificates, in the file's order; at least one.

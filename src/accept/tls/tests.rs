@@ -136,6 +136,8 @@ fn a_bad_certificate_file_is_explained() {
     }
     let error = only(ServerCertificate::load(Path::new("/nowhere/tls.crt"), &key_file).unwrap_err());
     assert!(told(&error).starts_with("tls.crt: cannot be read: No such file"), "{error}");
+    let error = only(ServerCertificate::load(Path::new("/dev/zero"), &key_file).unwrap_err());
+    assert_eq!(told(&error), "zero: larger than the 67108864 bytes that such a file may have");
 }
 
 #[test]
