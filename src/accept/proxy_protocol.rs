@@ -19,6 +19,9 @@ use crate::refusal::Reason;
 /// Longest header that is accepted: version 2 with the certificates that some proxies add.
 const LONGEST: usize = 4096;
 
+/// Longest header of version 1 (section 2.1 of its specification). The library minds it only in what came in pieces.
+const LONGEST_1: usize = 107;
+
 /// How long until a header that came in pieces is looked at again, at first and at last. It stays in the socket until it
 /// is whole, and a socket that has something to read is never waited for.
 const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(100)];
@@ -88,7 +91,7 @@ impl Announced {
 
 /// What the first bytes of a connection are.
 #[derive(Debug, PartialEq, Eq)]
-enum Header {
+pub enum Header {
     /// No header of this protocol, or a broken one.
     None,
     /// The beginning of one.
@@ -102,7 +105,7 @@ enum Header {
     },
 }
 
-fn read(bytes: &[u8]) -> Header {
+pub fn read(bytes: &[u8]) -> Header {
     let begins = |with: &[u8]| bytes.starts_with(with) || with.starts_with(bytes);
     if bytes.is_empty() || !(begins(VERSION_1) || begins(VERSION_2)) {
         return Header::None;
@@ -110,6 +113,7 @@ fn read(bytes: &[u8]) -> Header {
     // Whatever else it carries is nobody's business here.
     let config = ParseConfig { include_tlvs: false, ..ParseConfig::default() };
     match ProxyHeader::parse(bytes, config) {
+        Ok((_, length)) if bytes.starts_with(VERSION_1) && length > LONGEST_1 => Header::None,
         Ok((header, length)) => {
             match header.proxied_address() {
                 None if is_local(bytes) => Header::Whole { source: None, length },
@@ -167,6 +171,17 @@ mod tests {
         ] {
             assert_eq!(read(nobody), Header::Whole { source: Some(NOBODY), length: nobody.len() });
         }
+    }
+
+    /// The same in one piece and in several.
+    #[test]
+    fn a_line_that_is_too_long_is_none() {
+        let line = |spaces: usize| format!("PROXY UNKNOWN{}\r\n", " ".repeat(spaces)).into_bytes();
+        let (longest, longer) = (line(LONGEST_1 - 15), line(LONGEST_1 - 14));
+        assert_eq!(read(&longest), Header::Whole { source: Some(NOBODY), length: LONGEST_1 });
+        assert_eq!(read(&longer), Header::None);
+        assert_eq!(read(&longer[..LONGEST_1 - 1]), Header::Begun);
+        assert_eq!(read(&longer[..LONGEST_1]), Header::None);
     }
 
     #[test]
