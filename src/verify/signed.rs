@@ -152,13 +152,23 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 /// which nobody here has the key.
 pub fn is_opaque(token: &str) -> bool {
     let Some((header, rest)) = token.split_once('.') else { return true };
-    // The first characters tell, also of a header that a lenient reader would read and we would not.
-    let beginning = header.get(..8).unwrap_or(header.trim_end_matches('='));
-    if !LENIENT.decode(beginning).is_ok_and(|bytes| bytes.trim_ascii_start().starts_with(b"{")) {
+    if !begins_as_object(header) {
         return true;
     }
     let is_encrypted = || Json::object(&base64url::decode(header)?)?.get("enc").map(drop);
     rest.bytes().filter(|byte| *byte == b'.').count() == 3 && is_encrypted().is_some()
+}
+
+/// Whether an encoded header begins as JSON does. The first characters tell, behind any white space, also of a header that
+/// a lenient reader would read and we would not.
+fn begins_as_object(header: &str) -> bool {
+    for part in header.trim_end_matches('=').as_bytes().chunks(8) {
+        let Ok(bytes) = LENIENT.decode(part) else { return false };
+        if let Some(first) = bytes.trim_ascii_start().first() {
+            return *first == b'{';
+        }
+    }
+    false
 }
 
 /// RFC 7515 §4.1.9: `application/` may be left out; media types compare without case.
@@ -184,7 +194,14 @@ mod tests {
     #[test]
     fn what_begins_as_a_jws_is_never_opaque() {
         let segments = |header: &str| [header.as_bytes(), b"{}", b"x"].map(base64url::encode).join(".");
-        for jws in [r#"{"alg":"ES256"}"#, " {", "{\"a\":1,\"a\":2}", "{broken"] {
+        for jws in [
+            r#"{"alg":"ES256"}"#,
+            " {",
+            "\r\n\t    \n {",
+            &format!("{}{{}}", " ".repeat(100)),
+            "{\"a\":1,\"a\":2}",
+            "{broken",
+        ] {
             assert!(!is_opaque(&segments(jws)), "{jws}");
         }
         let header = base64url::encode(b"{\"alg\":\"none\"}");
