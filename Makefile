@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bench-all check tools
+.PHONY: help demo test fuzz bench bench-all check tools
 
 # What tests/install put there.
 export PATH := $(CURDIR)/target/interop/bin:$(PATH)
@@ -14,6 +14,9 @@ demo: ## Play the stories on loopback; ARGS=--serve leaves it running
 test: tools ## Install what the tests need, then run all of them
 	cargo test --locked
 	cargo test --locked --profile optimized --test conformance --test known_key
+
+fuzz: ## Run each fuzz target for a moment; ARGS="htu 600" runs one for ten minutes
+	fuzz/run $(or $(ARGS),all 10)
 
 bench: tools ## Measure Keybound beside its peers; ARGS="--only DPoP --rounds 3" measures less
 	@benches/install

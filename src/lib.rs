@@ -20,6 +20,10 @@
 
 #![cfg_attr(test, allow(clippy::pedantic, reason = "pedantry is for what ships"))]
 
+// Fuzz targets, which tests replay, know this crate by its name.
+#[cfg(test)]
+extern crate self as keybound;
+
 pub mod accept;
 pub mod admin;
 pub mod authorize;
@@ -27,6 +31,8 @@ pub mod clock;
 pub mod config;
 pub mod explain;
 pub mod forward;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod gateway;
 pub mod identity;
 pub mod introspect;

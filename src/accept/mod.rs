@@ -41,6 +41,8 @@ pub use gate::Gate;
 pub use listener::{BindError, Listener};
 pub use local::{LocalListener, SocketFile};
 pub use passed::PassedSockets;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use proxy_protocol::{Header as ProxyHeader, read as read_proxy_header};
 pub use settings::{ClientCertificates, Limits, ListenerSettings, ProxyProtocol, TlsSettings};
 
 /// Answers requests. There is no error: whatever happens, the client gets a response.
