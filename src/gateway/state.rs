@@ -45,7 +45,7 @@ pub struct Gateway {
     /// By listener.
     pub(super) facades: Vec<Facade>,
     pub(super) lasting: Arc<Lasting>,
-    fixed: Fixed,
+    pub(super) fixed: Fixed,
     identity_set: Bytes,
     admin: AdminSettings,
 }
@@ -210,6 +210,14 @@ impl Gateway {
     /// The log of spent proofs, which somebody must keep in touch with its store.
     pub fn replay(&self) -> &Arc<ReplayLog> {
         &self.lasting.replay
+    }
+
+    /// Reaches the shared replay store with the names, passwords and certificates that this gateway was told, if `earlier`
+    /// was told others.
+    pub fn reach_store(&self, earlier: &Self) {
+        if self.fixed.replay() != earlier.fixed.replay() {
+            self.lasting.replay.reach_like(self.fixed.replay());
+        }
     }
 
     /// The metrics.

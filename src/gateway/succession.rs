@@ -10,7 +10,7 @@ use super::settings::Settings;
 use super::state::Gateway;
 use crate::accept::{Address, Limits, ListenerSettings, ProxyProtocol};
 use crate::forward::UpstreamSettings;
-use crate::replay::ReplaySettings;
+use crate::replay::{RedisSettings, ReplaySettings};
 use crate::routes::Route;
 use crate::telemetry::LogFormat;
 
@@ -92,6 +92,11 @@ impl Fixed {
         }
     }
 
+    /// Where proofs are remembered. How a shared store is reached is the one part that may change.
+    pub(super) const fn replay(&self) -> &ReplaySettings {
+        &self.replay
+    }
+
     /// The fields that only another process can change; empty: `next` may follow.
     pub(super) fn differences(&self, next: &Self) -> Vec<String> {
         let mut fields = self.listeners_that_differ(next);
@@ -105,7 +110,7 @@ impl Fixed {
             ("replay.store", store(self) != store(next)),
             ("replay.memory.capacity", memory.capacity != next_memory.capacity),
             ("replay.memory.per_key", memory.per_key != next_memory.per_key),
-            ("replay.redis", store(self) && store(next) && self.replay.shared != next.replay.shared),
+            ("replay.redis", self.stores(next).is_some_and(|(now, then)| !now.is_same_store(then))),
             ("limits.connections", limits.connections != next_limits.connections),
             ("limits.header_bytes", limits.header_bytes != next_limits.header_bytes),
             ("limits.headers", limits.headers != next_limits.headers),
@@ -130,7 +135,14 @@ impl Fixed {
         for (socket, known) in same.listeners.iter_mut().zip(&self.listeners) {
             socket.keeps_certificates = known.keeps_certificates;
         }
+        let reached = self.stores(next).map(|(now, then)| then.reached_like(now));
+        same.replay.shared = reached.or(same.replay.shared);
         *self != same
+    }
+
+    /// The shared stores, where both have one.
+    fn stores<'s>(&'s self, next: &'s Self) -> Option<(&'s RedisSettings, &'s RedisSettings)> {
+        self.replay.shared.as_ref().zip(next.replay.shared.as_ref())
     }
 
     fn listeners_that_differ(&self, next: &Self) -> Vec<String> {
@@ -217,7 +229,8 @@ fn is_same_way((now, now_to): &Way<'_>, (then, then_to): &Way<'_>) -> bool {
 }
 
 impl Gateway {
-    /// What these settings would change, but for the listeners' TLS. Secrets are not compared.
+    /// What these settings would change, but for the listeners' TLS. Secrets are not compared, but for those of the replay
+    /// store.
     pub fn changes(&self, next: &Settings) -> Changes {
         let mut changes = Changes::default();
         let fronts = self.facades.iter().zip(&next.listeners);
@@ -239,6 +252,9 @@ impl Gateway {
         let then: Vec<_> = next.upstreams.iter().map(|settings| (settings.name.as_str(), settings)).collect();
         changes.add("upstreams", differences(&upstreams, &then, |now, then| now == then));
         changes.add("routes", self.routes_that_differ(next));
+        if *self.fixed.replay() != next.replay {
+            changes.add_section("replay.redis");
+        }
         if self.limits != next.limits || self.failures.rate() != next.failures {
             changes.add_section("limits");
         }

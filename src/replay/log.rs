@@ -101,6 +101,14 @@ impl ReplayLog {
         }
     }
 
+    /// Reaches the shared store, where there is one, with the names, passwords and certificates of these settings; what else
+    /// they say is left alone.
+    pub fn reach_like(&self, settings: &ReplaySettings) {
+        if let (Some(shared), Some(settings)) = (&self.shared, &settings.shared) {
+            shared.reach_like(settings);
+        }
+    }
+
     /// Drops what cannot be accepted any more. Called about once a second, never on a request's way.
     pub fn expire(&self, now: UnixTime) {
         self.local.expire(now);

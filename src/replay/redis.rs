@@ -15,7 +15,7 @@ mod topology;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use redis::{RedisError, Value};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -49,6 +49,8 @@ const KEY_BYTES: usize = 16;
 /// The store.
 pub(super) struct Store {
     settings: RedisSettings,
+    /// How its servers are to be reached from the next look on, if that has changed.
+    access: ArcSwapOption<RedisSettings>,
     clock: Arc<dyn Clock>,
     map: ArcSwap<Map>,
     /// Somebody met something that a survey would explain.
@@ -90,7 +92,7 @@ impl Slip {
 impl Store {
     pub(super) fn new(settings: RedisSettings, clock: Arc<dyn Clock>) -> Self {
         let (map, doubt, surveyed) = (ArcSwap::default(), Notify::new(), Notify::new());
-        Self { settings, clock, map, doubt, surveyed }
+        Self { settings, access: ArcSwapOption::empty(), clock, map, doubt, surveyed }
     }
 
     pub(super) const fn settings(&self) -> &RedisSettings {
@@ -102,8 +104,17 @@ impl Store {
         Survey::new(&self.settings, runtimes, Arc::clone(&self.clock))
     }
 
+    /// Reaches its servers with the names, passwords and certificates of these settings, from the next look on.
+    pub(super) fn reach_like(&self, settings: &RedisSettings) {
+        self.access.store(Some(Arc::new(self.settings.reached_like(settings))));
+        self.doubt();
+    }
+
     /// Looks around once, at every connection if something is in doubt, and goes by what was found. Tells what is wrong.
     pub(super) async fn look(&self, survey: &mut Survey, in_doubt: bool) -> Result<(), Failure> {
+        if let Some(settings) = self.access.swap(None) {
+            survey.reach_like(&settings);
+        }
         let (map, outcome) = survey.look(in_doubt).await;
         self.map.store(Arc::new(map));
         self.surveyed.notify_waiters();

@@ -138,6 +138,11 @@ impl SharedLog {
         }
     }
 
+    /// Reaches the store with the names, passwords and certificates of these settings.
+    pub(super) fn reach_like(&self, settings: &RedisSettings) {
+        self.store.reach_like(settings);
+    }
+
     /// Keeps in touch with the store, for as long as it is polled.
     pub(super) async fn run(&self, runtimes: Vec<Handle>) {
         let (mut survey, mut in_doubt) = (self.store.survey(runtimes), false);

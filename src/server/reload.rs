@@ -85,6 +85,7 @@ impl Server {
         let next = gateway.followed_by(&mut settings, log)?;
         // From here on nothing fails. New rules first: what listeners accept was accepted under the old ones, too.
         in_force.tend(&next);
+        next.reach_store(&gateway);
         self.current.replace(next);
         let mut served = Vec::new();
         for ((tls, prepared), listener) in in_force.tls.iter_mut().zip(prepared).zip(&mut settings.listeners) {

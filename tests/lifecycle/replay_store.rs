@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::reload::{RELOADED, write};
 use crate::servers::Redis;
 use crate::stage::{Gateway, Stage};
 
@@ -17,7 +18,7 @@ async fn guarded(stage: &Stage) -> Redis {
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let authority = rcgen::CertifiedIssuer::self_signed(authority, authority_key).unwrap();
     fs::write(stage.file("ca.pem"), authority.pem()).unwrap();
-    for name in ["redis", "gateway"] {
+    for name in ["redis", "gateway", "renewed"] {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut certificate = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
         certificate.distinguished_name.push(rcgen::DnType::CommonName, name);
@@ -53,6 +54,45 @@ async fn a_guarded_store_is_used_with_the_least_rights() {
     }
     for gateway in [&one, &other] {
         assert!(!gateway.program.everything().contains(PASSWORD));
+    }
+}
+
+/// A password and a certificate that change while the gateway runs are used from then on, and nothing is forgotten.
+#[tokio::test]
+async fn another_password_and_certificate_are_followed() {
+    const NEW: &str = "battery-staple-horse-correct";
+    const GONE: &str = "the replay store does not answer";
+    let stage = Stage::set().await;
+    let redis = guarded(&stage).await;
+    let gateway = stage.gateway_with(|c| c.replay = settings(&redis, "")).await;
+    let spent = stage.call("/api/item");
+    assert_eq!(gateway.status(&spent).await, 200);
+    redis.administer(&["ACL", "SETUSER", "keybound", &format!(">{NEW}")]).await;
+    for (from, to) in [("renewed.pem", "gateway.pem"), ("renewed.key", "gateway.key")] {
+        fs::rename(stage.file(from), stage.file(to)).unwrap();
+    }
+    write(&stage.file("password"), NEW);
+    let reloaded = gateway.said(RELOADED, 1).await;
+    assert_eq!(reloaded["changes"], "replay.redis");
+    assert_eq!(reloaded["files"].as_str().unwrap().split(", ").count(), 3, "{reloaded}");
+    // The old one is of no use any more, and whoever came by it has to come anew.
+    redis.administer(&["ACL", "SETUSER", "keybound", &format!("<{PASSWORD}")]).await;
+    redis.administer(&["CLIENT", "KILL", "USER", "keybound"]).await;
+    let passes = async || (gateway.status(&stage.call("/api/item")).await == 200).then_some(());
+    crate::eventually("good requests pass", passes).await;
+    assert_eq!(gateway.status(&spent).await, 401);
+    let met_anew = |line: &serde_json::Value| line["reason"] == "proof_before_start";
+    assert!(!gateway.program.lines().iter().any(met_anew), "it is the same store as before");
+
+    // A wrong one is told at once.
+    let before = lines(&gateway, GONE);
+    write(&stage.file("password"), "hunter2hunter2");
+    let told = gateway.said(GONE, before + 1).await;
+    assert!(told["why"].as_str().unwrap().contains("Password"), "{told}");
+    write(&stage.file("password"), NEW);
+    crate::eventually("good requests pass", passes).await;
+    for secret in [PASSWORD, NEW, "hunter2"] {
+        assert!(!gateway.program.everything().contains(secret));
     }
 }
 

@@ -96,16 +96,48 @@ fn what_a_process_cannot_change_is_named() {
 }
 
 #[test]
-fn a_store_is_another_one_when_its_files_are() {
+fn a_store_may_be_reached_otherwise_and_stays_the_same_one() {
     let folder = Folder::new();
+    for (name, password) in [("one", "open sesame"), ("other", "close sesame")] {
+        fs::write(folder.0.path().join(name), password).unwrap();
+    }
     let redis = YAML.replace("replicas: 1", REDIS);
     assert_eq!(folder.differences(&redis, &redis), Vec::<String>::new());
-    for (from, to) in [("deny", "local"), ("ca.pem", "b.pem"), ("127.0.0.1:1'", "127.0.0.1:2'")] {
+    let plain = redis.replace("rediss", "redis").replace(", ca_file: ca.pem", "");
+    for (from, to) in [
+        ("on_failure: deny", "on_failure: local"),
+        ("127.0.0.1:1'", "127.0.0.1:2'"),
+        ("on_failure: deny", "timeout: 51ms"),
+        ("on_failure: deny", "key_prefix: other"),
+        ("on_failure: deny", "cluster: true"),
+        ("on_failure: deny", "sentinel: { master: m }"),
+        (redis.as_str(), plain.as_str()),
+    ] {
         assert_eq!(folder.differences(&redis, &redis.replace(from, to)), ["replay.redis"], "{to}");
     }
+    let watched = |more: &str| redis.replace("on_failure: deny", &format!("sentinel: {{ master: m{more} }}"));
+    let user = |name: &str, file: &str| format!(", username: {name}, password_file: {file}");
+    let (alone, with) =
+        (user("one", "one"), |more: &str| redis.replace(", on_failure", &format!("{more}, on_failure")));
+    for (before, after) in [
+        (redis.clone(), redis.replace("ca.pem", "b.pem")),
+        (redis.clone(), redis.replace(", ca_file: ca.pem", "")),
+        (redis.clone(), with(", certificate_file: a.pem, key_file: a.key")),
+        (redis.clone(), with(&alone)),
+        (with(&alone), with(&user("one", "other"))),
+        (with(&alone), with(&user("other", "one"))),
+        (watched(&alone), watched(&user("other", "other"))),
+    ] {
+        let (before, after) = (Fixed::of(&folder.settings(&before)), Fixed::of(&folder.settings(&after)));
+        assert_eq!(before.differences(&after), Vec::<String>::new(), "{after:?}");
+        assert_ne!(before.replay(), after.replay(), "and it is noticed");
+    }
+    // Another file under the same name.
     let before = Fixed::of(&folder.settings(&redis));
     fs::copy(folder.0.path().join("b.pem"), folder.0.path().join("ca.pem")).unwrap();
-    assert_eq!(before.differences(&Fixed::of(&folder.settings(&redis))), ["replay.redis"]);
+    let after = Fixed::of(&folder.settings(&redis));
+    assert_eq!(before.differences(&after), Vec::<String>::new());
+    assert_ne!(before.replay(), after.replay());
 }
 
 #[tokio::test]

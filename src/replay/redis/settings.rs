@@ -52,6 +52,29 @@ impl RedisSettings {
             on_failure: OnFailure::Deny,
         }
     }
+
+    /// Whether these are the same store and the same use of it. Who the gateway is to the servers, and by what it knows
+    /// them, may differ: that may change while a process runs.
+    pub fn is_same_store(&self, other: &Self) -> bool {
+        self.reached_like(other) == *other
+    }
+
+    /// The same store, reached with the names, passwords and certificates of `other`.
+    #[must_use]
+    pub fn reached_like(&self, other: &Self) -> Self {
+        let mut like = self.clone();
+        like.credentials.clone_from(&other.credentials);
+        if let (Topology::Sentinel { credentials, .. }, Topology::Sentinel { credentials: others, .. }) =
+            (&mut like.topology, &other.topology)
+        {
+            credentials.clone_from(others);
+        }
+        if like.tls.is_some() && other.tls.is_some() {
+            like.tls.clone_from(&other.tls);
+            like.tls_files.clone_from(&other.tls_files);
+        }
+        like
+    }
 }
 
 /// TLS is the same when it was made of the same files.

@@ -63,6 +63,13 @@ impl Survey {
         }
     }
 
+    /// Connects anew, with what these settings of the same store say. What is known of its servers stays known.
+    pub(super) fn reach_like(&mut self, settings: &RedisSettings) {
+        self.directory.reach_like(settings);
+        self.dial = Dial::to_data(settings);
+        self.nodes.clear();
+    }
+
     /// Looks around once; at one connection to each master that is known, or at all of them. What was found can be used
     /// even if something else is wrong.
     pub(super) async fn look(&mut self, at_all: bool) -> (Map, Result<(), Failure>) {

@@ -37,19 +37,21 @@ pub(super) struct Directory {
 impl Directory {
     /// Everything that it connects to is driven by `runtime`.
     pub(super) fn new(settings: &RedisSettings, runtime: Handle) -> Self {
-        let dial = match &settings.topology {
-            Topology::Sentinel { credentials, .. } => Dial::to_control(settings, credentials),
-            Topology::Single | Topology::Cluster => Dial::to_control(settings, &settings.credentials),
-        };
         Self {
             topology: settings.topology.clone(),
-            dial,
+            dial: dial(settings),
             by_name: settings.tls.is_some(),
             seeds: settings.servers.clone(),
             known: Vec::new(),
             links: HashMap::new(),
             runtime,
         }
+    }
+
+    /// Connects anew, with what these settings of the same store say.
+    pub(super) fn reach_like(&mut self, settings: &RedisSettings) {
+        self.dial = dial(settings);
+        self.links.clear();
     }
 
     /// Whether there is nobody who could take a master's place under another address.
@@ -181,5 +183,12 @@ impl Directory {
             answers.push((address, answer));
         }
         answers
+    }
+}
+
+fn dial(settings: &RedisSettings) -> Dial {
+    match &settings.topology {
+        Topology::Sentinel { credentials, .. } => Dial::to_control(settings, credentials),
+        Topology::Single | Topology::Cluster => Dial::to_control(settings, &settings.credentials),
     }
 }
