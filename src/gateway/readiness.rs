@@ -67,6 +67,7 @@ impl Gateway {
         Snapshot {
             replay_entries: self.lasting.replay.entries(),
             replay_store: self.lasting.replay.store().map(|store| StoreReading {
+                outages: store.outages,
                 errors: store.errors,
                 local: store.local,
                 available: store.trouble.is_none(),

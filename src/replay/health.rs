@@ -12,6 +12,8 @@ pub struct StoreStatus {
     pub trouble: Option<String>,
     /// Requests may be sent here, as far as the store is concerned.
     pub ready: bool,
+    /// How often it began not to answer.
+    pub outages: u64,
     /// Proofs that it gave no answer to.
     pub errors: u64,
     /// Proofs that were accepted without it.
@@ -28,6 +30,7 @@ pub(super) struct Health {
     /// The last proof got no answer: servers that answer questions about themselves may still take no keys.
     claim_failed: AtomicBool,
     trouble: Mutex<String>,
+    outages: AtomicU64,
     errors: AtomicU64,
     local: AtomicU64,
     /// The proofs accepted alone up to the last change.
@@ -42,6 +45,7 @@ impl Health {
             failing: AtomicBool::new(false),
             claim_failed: AtomicBool::new(false),
             trouble: Mutex::new(Failure::Pending.to_string()),
+            outages: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             local: AtomicU64::new(0),
             local_told: AtomicU64::new(0),
@@ -70,10 +74,11 @@ impl Health {
         self.local.fetch_add(1, Relaxed);
     }
 
-    /// A survey found something wrong; however many find it, there is one line.
+    /// A survey found something wrong; however many find it, there is one line, and it counts once.
     pub(super) fn troubled(&self, failure: &Failure) {
         let why = failure.to_string();
         if !self.failing.swap(true, Relaxed) {
+            self.outages.fetch_add(1, Relaxed);
             tracing::warn!(%why, consequence = self.consequence, "the replay store does not answer");
         }
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
@@ -107,6 +112,7 @@ impl Health {
         StoreStatus {
             trouble: self.is_failing().then(trouble),
             ready,
+            outages: self.outages.load(Relaxed),
             errors: self.errors.load(Relaxed),
             local: self.local.load(Relaxed),
         }

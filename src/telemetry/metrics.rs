@@ -55,6 +55,8 @@ pub struct Snapshot {
 /// How the replay store does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreReading {
+    /// How often it began not to answer.
+    pub outages: u64,
     /// Proofs that it gave no answer to.
     pub errors: u64,
     /// Proofs that were accepted without it.
@@ -87,6 +89,7 @@ pub struct Metrics {
     replay_entries: IntGauge,
     /// Proofs spent.
     pub replay_inserts: IntCounter,
+    store_outages: IntCounter,
     store_errors: IntCounter,
     store_local: IntCounter,
     store_available: IntGauge,
@@ -179,6 +182,7 @@ impl Metrics {
             proof_age,
             replay_entries: gauge(r, "replay_entries", "Live entries of the replay log.")?,
             replay_inserts: counter(r, "replay_inserts_total", "Proofs spent.")?,
+            store_outages: counter(r, "replay_store_outages_total", "How often the replay store began not to answer.")?,
             store_errors: counter(r, "replay_store_errors_total", "Proofs that the replay store gave no answer to.")?,
             store_local: counter(r, "replay_local_total", "Proofs accepted while the replay store gave no answer.")?,
             store_available: gauge(r, "replay_store_available", "Whether the replay store answers; 1 without one.")?,
@@ -334,9 +338,10 @@ impl Metrics {
     /// When the encoder fails: a mistake of ours.
     pub fn render(&self, snapshot: &Snapshot) -> prometheus::Result<Vec<u8>> {
         self.replay_entries.set(i64::try_from(snapshot.replay_entries).unwrap_or(i64::MAX));
-        let store = snapshot.replay_store.unwrap_or(StoreReading { errors: 0, local: 0, available: true });
+        let store = snapshot.replay_store.unwrap_or(StoreReading { outages: 0, errors: 0, local: 0, available: true });
         self.store_available.set(store.available.into());
         for (counter, total) in [
+            (&self.store_outages, store.outages),
             (&self.store_errors, store.errors),
             (&self.store_local, store.local),
             (&self.clock_jumps, snapshot.clock_jumps),

@@ -16,7 +16,7 @@ use crate::support::wire::Http;
 use crate::support::{HOST, ISSUER, Identity};
 
 /// `design.md` section 6, as far as it exists: families, their types and labels.
-const FAMILIES: [(&str, &str, &[&str]); 27] = [
+const FAMILIES: [(&str, &str, &[&str]); 32] = [
     ("keybound_requests_total", "counter", &["binding", "code", "decision", "route"]),
     ("keybound_refusals_total", "counter", &["reason", "route"]),
     ("keybound_request_duration_seconds", "histogram", &["route"]),
@@ -25,6 +25,11 @@ const FAMILIES: [(&str, &str, &[&str]); 27] = [
     ("keybound_proof_age_seconds", "histogram", &[]),
     ("keybound_replay_entries", "gauge", &[]),
     ("keybound_replay_inserts_total", "counter", &[]),
+    ("keybound_replay_store_available", "gauge", &[]),
+    ("keybound_replay_store_outages_total", "counter", &[]),
+    ("keybound_replay_store_errors_total", "counter", &[]),
+    ("keybound_replay_local_total", "counter", &[]),
+    ("keybound_clock_jumps_total", "counter", &[]),
     ("keybound_token_cache_hits_total", "counter", &[]),
     ("keybound_token_cache_misses_total", "counter", &[]),
     ("keybound_es256_verifications_total", "counter", &["by"]),

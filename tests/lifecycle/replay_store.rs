@@ -166,6 +166,8 @@ async fn an_outage_is_told_once_and_its_end_too() {
     assert_eq!(warned["consequence"], "each replica remembers alone: a proof may pass once at each");
     let scrape = gateway.scrape().await;
     assert_eq!(scrape.sum("keybound_replay_local_total", &[]), 20.0);
+    // Each counts once, too.
+    assert_eq!(scrape.sum("keybound_replay_store_outages_total", &[]), (before + 2) as f64);
     assert_eq!(scrape.sum("keybound_replay_store_available", &[]), 1.0);
 }
 
