@@ -270,11 +270,28 @@ fn key(prefix: &str, replay_key: &ReplayKey) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::ManualClock;
 
-    /// Two versions side by side must agree.
+    /// Two versions side by side must agree: on the key, and until when it is there.
     #[test]
-    fn the_form_of_a_key_is_fixed() {
+    fn what_is_entered_is_fixed() {
         let replay_key = ReplayKey(std::array::from_fn(|index| u8::try_from(index).unwrap()));
         assert_eq!(key("keybound:", &replay_key), "keybound:AAECAwQFBgcICQoLDA0ODw");
+        let settings = RedisSettings::single(Address { host: "127.0.0.1".to_owned(), port: 1 });
+        let until = UnixTime::from_secs(1_800_000_000);
+        let store = Store::new(settings, Arc::new(ManualClock::at(until)));
+        let command = store.set(&key(&store.settings.key_prefix, &replay_key), until).get_packed_command();
+        // Accepted until then; 3 s more for clocks, and 50 ms for the wait.
+        let expected = "SET keybound:AAECAwQFBgcICQoLDA0ODw 1 NX PXAT 1800000003050";
+        let words: Vec<String> = expected.split(' ').map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
+        assert_eq!(String::from_utf8(command).unwrap(), format!("*6\r\n{}", words.concat()));
+    }
+
+    /// And on how long each goes by what it knows: whoever meets a new master waits as long as others, of whatever version,
+    /// may go by the one before it. A longer lease would need two releases: first everybody waits longer.
+    #[test]
+    fn how_long_others_are_waited_for_is_fixed() {
+        let seconds = Duration::from_secs;
+        assert_eq!((map::LEASE, link::CLOCKS, survey::NEWS), (seconds(2), seconds(2), seconds(4)));
     }
 }

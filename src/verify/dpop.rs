@@ -182,6 +182,14 @@ mod tests {
     use crate::refusal::Reason;
     use crate::verify::base64url;
 
+    /// What replicas of all versions remember a proof by: the key of RFC 9449 figure 1 and a `jti` of its own.
+    #[test]
+    fn the_form_of_a_replay_key_is_fixed() {
+        let key = base64url::decode_array("0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I").unwrap();
+        let replay_key = replay_key(Thumbprint(key), "-BwC3ESc6acc2lTc");
+        assert_eq!(base64url::encode(&replay_key.0), "P-_-xJRT1-eZWFqc_sN5ptGC_CUmmYPQALIK_y63bZ0");
+    }
+
     fn verify_text(text: &[u8]) -> Option<Reason> {
         let field = HeaderValue::from_bytes(text).map_or(ProofField::Absent, ProofField::One);
         let expected = Expected {

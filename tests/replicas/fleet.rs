@@ -31,7 +31,11 @@ pub struct Fleet {
 
 /// A signed proof as it travels.
 #[derive(Clone)]
-pub struct Proof(Arc<[u8]>);
+pub struct Proof {
+    request: Arc<[u8]>,
+    /// Where its request goes: a query of its own, by which the upstream tells it from others.
+    pub target: String,
+}
 
 impl Fleet {
     /// Gateways that share this store, ready.
@@ -73,6 +77,11 @@ impl Fleet {
         (self.key, self.token) = (Arc::clone(&other.key), other.token.clone());
     }
 
+    /// Gateways that are added from now on remember so much by themselves.
+    pub const fn remember(&mut self, memory: MemorySettings) {
+        self.replay.memory = memory;
+    }
+
     /// One more gateway.
     pub async fn add(&mut self) {
         let gateway = self.another();
@@ -107,19 +116,33 @@ impl Fleet {
         self.proof_with(mint::jti(), issued_at, nonce)
     }
 
-    /// A proof of now whose key lies in one of these slots of a cluster.
-    pub fn proof_in(&self, slots: std::ops::Range<u16>) -> Proof {
-        let jkt = keybound::verify::base64url::decode(&self.key.thumbprint()).unwrap();
-        let lies_there = |jti: &String| {
-            let hash = Sha256::digest([&jkt[..], &[0], jti.as_bytes()].concat());
-            slots.contains(&slot(format!("{}{}", RedisSettings::KEY_PREFIX, b64(&hash[..16])).as_bytes()))
-        };
-        let jti = std::iter::repeat_with(mint::jti).find(lies_there).unwrap();
-        self.proof_with(jti, SystemClock.now().secs(), None)
+    /// A proof of now whose key lies in one of these slots of a cluster. That may take thousands of tries: whatever else the
+    /// task waits for is looked after in between.
+    pub async fn proof_in(&self, slots: std::ops::Range<u16>) -> Proof {
+        let jkt = self.jkt();
+        loop {
+            let mut some = std::iter::repeat_with(mint::jti).take(64);
+            if let Some(jti) = some.find(|jti| slots.contains(&slot(entry(&jkt, jti).as_bytes()))) {
+                return self.proof_with(jti, SystemClock.now().secs(), None);
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// A proof of that second, and the name under which gateways of all versions enter it.
+    pub fn proof_and_entry(&self, issued_at: i64) -> (Proof, String) {
+        let jti = mint::jti();
+        let entry = entry(&self.jkt(), &jti);
+        (self.proof_with(jti, issued_at, None), entry)
+    }
+
+    fn jkt(&self) -> Vec<u8> {
+        keybound::verify::base64url::decode(&self.key.thumbprint()).unwrap()
     }
 
     fn proof_with(&self, jti: String, issued_at: i64, nonce: Option<String>) -> Proof {
         let mut proof = mint::proof(&self.key, "GET", &format!("https://{HOST}{TARGET}"), issued_at);
+        let target = format!("{TARGET}?proof={jti}");
         proof.claims.insert("jti".into(), jti.into());
         proof.claims.insert("ath".into(), mint::ath(&self.token).into());
         if let Some(nonce) = nonce {
@@ -127,8 +150,8 @@ impl Fleet {
         }
         let (token, proof) = (&self.token, proof.compact());
         let text =
-            format!("GET {TARGET} HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: DPoP {token}\r\nDPoP: {proof}\r\n\r\n");
-        Proof(text.into_bytes().into())
+            format!("GET {target} HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: DPoP {token}\r\nDPoP: {proof}\r\n\r\n");
+        Proof { request: text.into_bytes().into(), target }
     }
 
     /// So many connections, evenly spread.
@@ -160,6 +183,12 @@ impl Fleet {
             .await;
         }
     }
+}
+
+/// What a proof is entered as.
+fn entry(jkt: &[u8], jti: &str) -> String {
+    let hash = Sha256::digest([jkt, &[0], jti.as_bytes()].concat());
+    format!("keybound:{}", b64(&hash[..16]))
 }
 
 /// Where a cluster keeps a key: CRC-16/XMODEM, by its definition.
@@ -204,17 +233,30 @@ impl Line {
     }
 
     pub async fn send(&mut self, proof: &Proof) -> Answer {
+        self.send_to_whoever_is_left(proof).await.expect("an answer")
+    }
+
+    /// The same, where the gateway may be gone.
+    async fn send_to_whoever_is_left(&mut self, proof: &Proof) -> std::io::Result<Answer> {
         let exchange = async {
-            self.0.write_all(&proof.0).await?;
+            self.0.write_all(&proof.request).await?;
             read_one(&mut self.0, false).await
         };
-        tokio::time::timeout(PATIENCE, exchange).await.expect("an answer in time").expect("an answer")
+        tokio::time::timeout(PATIENCE, exchange).await.expect("an answer in time")
     }
 }
 
 /// Sends copies of one proof over all lines at once.
 pub async fn volley(lines: &mut [Line], proof: &Proof) -> Vec<u16> {
     let sending = lines.iter_mut().map(|line| async { line.send(proof).await.status });
+    futures_util::future::join_all(sending).await
+}
+
+/// The same, while gateways end: 0 is no answer.
+pub async fn volley_at_whoever_is_left(lines: &mut [Line], proof: &Proof) -> Vec<u16> {
+    let sending = lines
+        .iter_mut()
+        .map(|line| async { line.send_to_whoever_is_left(proof).await.map_or(0, |answer| answer.status) });
     futures_util::future::join_all(sending).await
 }
 

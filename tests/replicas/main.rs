@@ -9,6 +9,7 @@ mod fleet;
 #[path = "../../benches/scale/network.rs"]
 #[allow(dead_code, reason = "shared with a benchmark, which uses the rest")]
 mod network;
+mod never_two;
 mod once;
 mod outages;
 #[path = "../shared/servers.rs"]

@@ -1,7 +1,8 @@
 //! 50 copies of one proof, spread over several gateways: exactly one passes.
 
+use keybound::clock::{Clock as _, SystemClock};
 use keybound::refusal::Reason;
-use keybound::replay::{Credentials, RedisSettings, Topology};
+use keybound::replay::{Credentials, MemorySettings, RedisSettings, Topology};
 
 use crate::fleet::{Fleet, once, passed, refusals, refused, volley};
 use crate::servers::{Cluster, MASTER, Redis, Watched, ask, keys, tell};
@@ -70,14 +71,61 @@ async fn a_copy_at_the_same_gateway_does_not_travel() {
     let fleet = Fleet::start(1, store.settings()).await;
     let proof = fleet.proof();
     assert_eq!(once(&fleet.gateways[0], &proof).await.status, 200);
-    let asked = async || {
-        let all = crate::servers::info(store.port, "commandstats", "cmdstat_set").await;
-        all.split(',').next().unwrap().to_owned()
-    };
-    let before = asked().await;
+    let before = set_calls(&store).await;
     assert_eq!(once(&fleet.gateways[0], &proof).await.status, 401);
-    assert_eq!(asked().await, before);
+    assert_eq!(set_calls(&store).await, before);
     assert_eq!(before, "calls=2", "the proof, and a look whether keys are taken");
+}
+
+/// How many keys were asked for, or entered, so far.
+async fn set_calls(store: &Redis) -> String {
+    let all = crate::servers::info(store.port, "commandstats", "cmdstat_set").await;
+    all.split(',').next().unwrap().to_owned()
+}
+
+/// Two versions side by side: what is entered is written down here once more, as another version would have it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_version_enters_is_spent() {
+    let store = Redis::start().await;
+    let fleet = Fleet::start(1, store.settings()).await;
+    let now = SystemClock.now().secs();
+    // What the gateway enters, and until when: its proof's life, the clocks', and the wait of 2 s in these tests.
+    let (proof, entry) = fleet.proof_and_entry(now);
+    assert_eq!(once(&fleet.gateways[0], &proof).await.status, 200);
+    assert_eq!(ask::<String>(store.port, &["GET", &entry]).await.unwrap(), "1");
+    let ends = ask::<i64>(store.port, &["PEXPIRETIME", &entry]).await.unwrap();
+    assert_eq!(ends, (now + 60 + 30 + 3 + 2) * 1000);
+    // What another one entered.
+    let (proof, entry) = fleet.proof_and_entry(now);
+    tell(store.port, &["SET", &entry, "1", "NX", "PXAT", &ends.to_string()]).await;
+    let seen = fleet.upstream.count();
+    assert_eq!(once(&fleet.gateways[0], &proof).await.status, 401);
+    assert_eq!((refusals(&fleet.gateways[0], Reason::ProofReplayed), fleet.upstream.count()), (1, seen));
+    assert_eq!(once(&fleet.gateways[0], &fleet.proof()).await.status, 200);
+}
+
+/// Each gateway counts for itself, and what is beyond the share does not travel.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn neg_286_one_key_has_its_share_at_each_gateway() {
+    let store = Redis::start().await;
+    let mut fleet = Fleet::unready(store.settings(), None).await;
+    fleet.remember(MemorySettings { per_key: 3, ..MemorySettings::default() });
+    fleet.add().await;
+    fleet.add().await;
+    let spent = fleet.proof();
+    for proof in [&spent, &fleet.proof(), &fleet.proof()] {
+        assert_eq!(once(&fleet.gateways[0], proof).await.status, 200);
+    }
+    let (asked, beyond) = (set_calls(&store).await, fleet.proof());
+    assert_eq!(once(&fleet.gateways[0], &beyond).await.status, 429);
+    assert_eq!(refusals(&fleet.gateways[0], Reason::ReplayKeyQuota), 1);
+    assert_eq!((set_calls(&store).await, fleet.upstream.count()), (asked, 3));
+    // It was not spent.
+    assert_eq!(once(&fleet.gateways[1], &beyond).await.status, 200);
+    // A copy is refused as one, and takes its place at the gateway that saw it.
+    assert_eq!(once(&fleet.gateways[1], &spent).await.status, 401);
+    assert_eq!(once(&fleet.gateways[1], &fleet.proof()).await.status, 200);
+    assert_eq!(once(&fleet.gateways[1], &fleet.proof()).await.status, 429);
 }
 
 /// What the README gives a gateway's user is enough, everywhere.

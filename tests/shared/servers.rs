@@ -165,7 +165,8 @@ pub fn patient(settings: RedisSettings) -> RedisSettings {
 /// Asks a server on this port.
 pub async fn ask<T: redis::FromRedisValue>(port: u16, command: &[&str]) -> redis::RedisResult<T> {
     let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).unwrap();
-    let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(5)));
+    let wait = Some(Duration::from_secs(5));
+    let config = redis::AsyncConnectionConfig::new().set_connection_timeout(wait).set_response_timeout(wait);
     let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
     let mut question = redis::Cmd::new();
     question.arg(command);

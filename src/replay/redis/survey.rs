@@ -21,7 +21,7 @@ use crate::time::UnixTime;
 
 /// How much later than the meeting a memory is vouched for: others may go by the one before it for as long as their lease
 /// lasts, and what their clocks say may be ahead by twice what they may differ from the store's.
-const NEWS: Duration = LEASE.saturating_add(CLOCKS);
+pub(super) const NEWS: Duration = LEASE.saturating_add(CLOCKS);
 
 /// What one gateway knows about its store.
 pub(in crate::replay) struct Survey {
