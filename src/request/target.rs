@@ -191,6 +191,10 @@ impl Target {
         check_form(uri, version, listener, public_url)?;
         let host = told.map_or_else(|| authority(uri, version, headers, listener), Ok)?;
         let path_and_query = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        // A query alone: the library's path is `/` then, and its text is not.
+        if !path_and_query.as_str().starts_with('/') {
+            return Err(Refusal::new(Reason::TargetInvalid).expected("an unambiguous path").found("a query alone"));
+        }
         let (scheme, external_host) = public_url.map_or((listener, &host), |url| (url.scheme, &url.host));
         let mut external_url = String::with_capacity(64 + path_and_query.path().len());
         external_url.push_str(scheme.as_str());

@@ -65,7 +65,10 @@ async fn neg_100_and_101_paths_that_could_be_read_otherwise() {
     for target in ["/api/../admin", "/%2e%2e/", "/api%2fitem", "//rs.example/api"] {
         world.refuses_over(Http::Two, Reason::TargetInvalid, &world.good().target(target)).await;
     }
-    world.refuses_over(Http::One, Reason::TargetInvalid, &world.good().with(|shot| shot.target = "*".to_owned())).await;
+    for target in ["*", "https://rs.example?/api/item"] {
+        let shot = world.good().with(|shot| shot.target = target.to_owned());
+        world.refuses_over(Http::One, Reason::TargetInvalid, &shot).await;
+    }
 }
 
 /// Sends what no library would. It is refused for this reason, if any handler hears of it at all, and the
@@ -87,7 +90,7 @@ async fn neg_100_targets_that_only_frames_can_carry() {
     let good = || frames::fields(&world.good().message());
     assert_eq!(frames::send(&world.dialer, &good()).await.unwrap(), Outcome::Answered);
     assert_eq!(world.upstream.count(), 1, "an honest request made of frames passes");
-    for path in ["//rs.example/api/item", "*", "/api\\item"] {
+    for path in ["//rs.example/api/item", "*", "/api\\item", "?", "?/api/item"] {
         refuses_frames(&world, Some(Reason::TargetInvalid), frames::with(good(), ":path", Some(path.as_bytes()))).await;
     }
     for path in ["", "api/item", "https://rs.example/api/item", "/api/ item", "/api/\u{7f}"] {
