@@ -130,6 +130,11 @@ impl Activity {
         !self.state().left_idle
     }
 
+    /// Whether every request so far has its answer.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.state().under_way == 0
+    }
+
     /// Whether this is a tunnel by now, on which no deadline lies.
     pub(super) fn is_upgraded(&self) -> bool {
         self.upgraded.load(Ordering::Acquire)

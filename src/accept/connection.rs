@@ -152,7 +152,7 @@ async fn speak<H: Handler>(
         },
     };
     if http2 {
-        activity.speaks_http2();
+        stream.speaks_http2();
         Box::pin(speak_http2(door, stream, client, &mut watch, &activity)).await;
     } else {
         speak_http1(door, stream, &client, &mut watch, &activity).await;

@@ -11,6 +11,7 @@
 mod activity;
 mod address;
 mod connection;
+mod framing;
 mod gate;
 mod listener;
 mod local;

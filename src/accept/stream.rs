@@ -13,6 +13,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::Events;
 use super::activity::Activity;
+use super::framing::Framing;
 use super::gate::{Phases, Place};
 use super::socket::Socket;
 
@@ -32,6 +33,7 @@ pub(super) struct Stream {
     transport: Transport,
     first: FirstBytes,
     activity: Arc<Activity>,
+    framing: Framing,
     /// The client is not taking what is written. A copy of what `activity` knows, to spare its lock.
     blocked: bool,
     /// The client has sent its last byte.
@@ -55,7 +57,14 @@ struct FirstBytes {
 impl Stream {
     pub(super) fn new(transport: Transport, activity: Arc<Activity>, phases: Phases, place: Place) -> Self {
         let first = FirstBytes::default();
-        Self { transport, first, activity, blocked: false, ended: false, phases, aborted: None, place }
+        let (framing, blocked, ended) = (Framing::default(), false, false);
+        Self { transport, first, activity, framing, blocked, ended, phases, aborted: None, place }
+    }
+
+    /// The client speaks HTTP/2.
+    pub(super) fn speaks_http2(&mut self) {
+        self.framing.end();
+        self.activity.speaks_http2();
     }
 
     /// Who hears what happens here.
@@ -81,8 +90,7 @@ impl Stream {
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            self.first.filled += read;
-            self.activity.received();
+            self.received(self.first.filled, read);
         }
     }
 
@@ -107,9 +115,15 @@ impl Stream {
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        self.first.filled = read;
-        self.activity.received();
+        self.received(0, read);
         Ok(())
+    }
+
+    /// Bytes came in before anybody asked for them.
+    fn received(&mut self, from: usize, read: usize) {
+        self.first.filled = from + read;
+        self.framing.look(&mut self.first.bytes[from..from + read], || self.activity.is_quiet());
+        self.activity.received();
     }
 
     /// Reads what the client still sends, to no purpose but that the last answer survives: closing a socket with
@@ -124,6 +138,12 @@ impl Stream {
         let (before, room) = (buf.filled().len(), buf.remaining());
         ready!(Pin::new(&mut self.transport).poll_read(cx, buf))?;
         if buf.filled().len() > before {
+            let Self { framing, activity, .. } = self;
+            if activity.is_upgraded() {
+                framing.end();
+            }
+            let read = &mut buf.filled_mut()[before..];
+            framing.look(read, || activity.is_quiet());
             self.activity.received();
         } else if room > 0 {
             self.ended = true;

@@ -200,26 +200,54 @@ async fn neg_245_framing_that_could_be_read_otherwise() {
 }
 
 #[tokio::test]
-async fn neg_245_two_framings_are_read_as_one_and_the_connection_ends() {
+async fn neg_245_two_framings_are_400_and_the_connection_ends() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let world = world().await;
-    let message = world.good().method("POST").message();
-    let text = String::from_utf8(message.to_bytes()).unwrap();
+    let text = String::from_utf8(world.good().method("POST").message().to_bytes()).unwrap();
     let text = text.strip_suffix("\r\n").unwrap();
-    let smuggled = format!(
-        "{text}Content-Length: 40\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: rs.example\r\n\r\n"
-    );
-    let mut stream = world.dialer.connect(Http::One).await.unwrap();
-    stream.write_all(smuggled.as_bytes()).await.unwrap();
-    let answer = crate::support::wire::read_answer(&mut *stream, false).await.unwrap();
-    let mut rest = Vec::new();
-    let _ = tokio::time::timeout(crate::support::wire::PATIENCE, stream.read_to_end(&mut rest)).await.unwrap();
-    assert!(rest.is_empty(), "no second answer: {}", String::from_utf8_lossy(&rest));
-    assert!(answer.status == 400 || answer.status == 200, "{answer:?}");
-    if answer.status == 200 {
-        let seen = world.upstream.last();
-        assert_eq!((seen.header("content-length"), seen.body.len(), world.upstream.count()), (None, 0, 1), "{seen:?}");
+    for framing in [
+        "Content-Length: 40\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 40\r\n",
+        "Content-Length: 5\r\nContent-Length: 5\r\n",
+    ] {
+        let smuggled = format!("{text}{framing}\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: rs.example\r\n\r\n");
+        let before = world.refusals("none", Reason::MessageMalformed);
+        let mut stream = world.dialer.connect(Http::One).await.unwrap();
+        stream.write_all(smuggled.as_bytes()).await.unwrap();
+        let answer = crate::support::wire::read_answer(&mut *stream, false).await.unwrap();
+        let mut rest = Vec::new();
+        let _ = tokio::time::timeout(crate::support::wire::PATIENCE, stream.read_to_end(&mut rest)).await.unwrap();
+        assert!(rest.is_empty(), "no second answer: {}", String::from_utf8_lossy(&rest));
+        assert_eq!((answer.status, world.upstream.count()), (400, 0), "{framing:?}");
+        world.refused("none", Reason::MessageMalformed, before + 1).await;
     }
+    world.passes(&world.good()).await;
+}
+
+#[tokio::test]
+async fn neg_245_a_line_that_ends_in_a_bare_lf() {
+    let world = world().await;
+    let text = String::from_utf8(world.good().message().to_bytes()).unwrap();
+    // The end of each line of the head, the empty one included, and all of them.
+    let lines = text.matches("\r\n").count();
+    let bare = (0..lines).map(|line| {
+        let (at, _) = text.match_indices("\r\n").nth(line).unwrap();
+        format!("{}{}", &text[..at], &text[at + 1..])
+    });
+    for text in bare.chain([text.replace("\r\n", "\n"), format!("\n{text}")]) {
+        let before = world.refusals("none", Reason::MessageMalformed);
+        let answer = world.dialer.send_bytes(text.as_bytes(), false).await.unwrap();
+        assert_eq!((answer.status, answer.header("connection")), (400, Some("close")), "{text:?}");
+        assert_eq!(world.upstream.count(), 0, "{text:?}");
+        world.refused("none", Reason::MessageMalformed, before + 1).await;
+    }
+    world.passes(&world.good()).await;
+    // Behind a body, too: in a trailer.
+    let text = String::from_utf8(world.good().method("POST").message().to_bytes()).unwrap();
+    let text = text.strip_suffix("\r\n").unwrap();
+    let text = format!("{text}Transfer-Encoding: chunked\r\n\r\n0\r\nX: y\nZ: z\r\n\r\n");
+    let answer = world.dialer.send_bytes(text.as_bytes(), false).await.unwrap();
+    assert_eq!((answer.status, answer.header("connection")), (400, Some("close")));
 }
 
 #[tokio::test]

@@ -122,6 +122,12 @@ async fn what_is_not_http_is_400_and_the_connection_closes() {
         "POST / HTTP/1.1\r\nHost: rs.example\r\nTransfer-Encoding: xchunked\r\n\r\n",
         "POST / HTTP/1.1\r\nHost: rs.example\r\nTransfer-Encoding: chunked, gzip\r\n\r\n",
         "POST / HTTP/1.0\r\nHost: rs.example\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: rs.example\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: rs.example\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+        "GET / HTTP/1.1\nHost: rs.example\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: rs.example\nX: y\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: rs.example\r\n\n",
+        "\nGET / HTTP/1.1\r\nHost: rs.example\r\n\r\n",
     ] {
         let running = start(None, Limits::default());
         let mut stream = running.connect().await;
@@ -132,17 +138,39 @@ async fn what_is_not_http_is_400_and_the_connection_closes() {
     }
 }
 
-/// RFC 9112 §6.3: chunked wins, the length is gone before anyone can forward it, and what follows is no request.
+/// RFC 9112 §6.1: whoever reads the other of the two framings sees a second request.
 #[tokio::test]
-async fn a_length_beside_chunks_smuggles_nothing() {
+async fn a_length_beside_chunks_is_400() {
     for fields in ["Content-Length: 5\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 5"]
     {
         let running = start(None, Limits::default());
         let mut stream = running.connect().await;
         let head = format!("POST /length HTTP/1.1\r\nHost: rs.example\r\n{fields}\r\n\r\n");
         let request = [head.as_bytes(), b"0\r\n\r\n", &get("/")].concat();
-        assert_eq!(ask(&mut stream, &request).await, (200, "no length".into()));
+        assert_eq!(ask(&mut stream, &request).await.0, 400);
         assert!(rest(&mut stream).await.is_empty());
+        running.diary.expect("malformed").await;
+    }
+}
+
+/// The body of one request does not hide the head of the next, and is not looked at itself.
+#[tokio::test]
+async fn every_head_of_a_connection_is_looked_at() {
+    for before in [
+        "GET / HTTP/1.1\r\nHost: rs.example\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: rs.example\r\nContent-Length: 4\r\n\r\na\n\nb",
+        "POST / HTTP/1.1\r\nHost: rs.example\r\nTransfer-Encoding: chunked\r\n\r\n4;x\r\na\n\nb\r\n0\r\nX: y\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: rs.example\r\nUpgrade: websocket\r\n\r\n",
+    ] {
+        let running = start(None, Limits::default());
+        let mut stream = running.connect().await;
+        for _ in 0..2 {
+            assert_eq!(ask(&mut stream, before.as_bytes()).await.0, 200, "{before:?}");
+        }
+        let bare = [before.as_bytes(), b"GET / HTTP/1.1\nHost: rs.example\r\n\r\n"].concat();
+        assert_eq!(ask(&mut stream, &bare).await.0, 200, "{before:?}");
+        assert_eq!(answer(&mut stream).await.0, 400, "{before:?}");
+        running.diary.expect("malformed").await;
     }
 }
 
