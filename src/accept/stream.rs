@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
+use tokio::task::coop;
 use tokio_rustls::server::TlsStream;
 
 use super::Events;
@@ -19,6 +20,10 @@ use super::socket::Socket;
 
 /// The first bytes of the HTTP/2 preface (RFC 9113 §3.4): no method of HTTP/1.1 begins like this.
 const PREFACE: [u8; 3] = *b"PRI";
+
+/// So many bytes of HTTP/2 count like one call of the system, of which a task has 128 in a turn: 64 KiB. They may be
+/// thousands of frames, which the library takes in one go while other connections wait.
+const SHARE: usize = 512;
 
 /// Where bytes come from and go to.
 pub(super) enum Transport {
@@ -34,6 +39,7 @@ pub(super) struct Stream {
     first: FirstBytes,
     activity: Arc<Activity>,
     framing: Framing,
+    http2: bool,
     /// The client is not taking what is written. A copy of what `activity` knows, to spare its lock.
     blocked: bool,
     /// The client has sent its last byte.
@@ -57,12 +63,13 @@ struct FirstBytes {
 impl Stream {
     pub(super) fn new(transport: Transport, activity: Arc<Activity>, phases: Phases, place: Place) -> Self {
         let first = FirstBytes::default();
-        let (framing, blocked, ended) = (Framing::default(), false, false);
-        Self { transport, first, activity, framing, blocked, ended, phases, aborted: None, place }
+        let (framing, http2, blocked, ended) = (Framing::default(), false, false, false);
+        Self { transport, first, activity, framing, http2, blocked, ended, phases, aborted: None, place }
     }
 
     /// The client speaks HTTP/2.
     pub(super) fn speaks_http2(&mut self) {
+        self.http2 = true;
         self.framing.end();
         self.activity.speaks_http2();
     }
@@ -144,6 +151,9 @@ impl Stream {
             }
             let read = &mut buf.filled_mut()[before..];
             framing.look(read, || activity.is_quiet());
+            if self.http2 {
+                tire(cx, read.len());
+            }
             self.activity.received();
         } else if room > 0 {
             self.ended = true;
@@ -173,6 +183,16 @@ impl Stream {
             self.activity.blocked(self.blocked);
         }
         progress
+    }
+}
+
+/// Takes from the task's turn what it will take to read so many bytes of HTTP/2.
+fn tire(cx: &mut Context<'_>, bytes: usize) {
+    for _ in 0..bytes / SHARE {
+        match coop::poll_proceed(cx) {
+            Poll::Ready(turn) => turn.made_progress(),
+            Poll::Pending => return,
+        }
     }
 }
 

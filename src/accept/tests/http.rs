@@ -1,16 +1,22 @@
 //! Which HTTP is spoken, and what is refused before any handler hears of it.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::Instant;
 
 use super::pki::{self, TLS13, client, connect};
 use super::{answer, ask, get, rest, start, within};
-use crate::accept::{ClientCertificates, Limits};
+use crate::accept::activity::Activity;
+use crate::accept::stream::{Stream, Transport};
+use crate::accept::{ClientCertificates, Events, Gate, Limits};
 
 pub async fn http2_client<S>(stream: S) -> http2::SendRequest<Empty<Bytes>>
 where
@@ -172,6 +178,41 @@ async fn every_head_of_a_connection_is_looked_at() {
         assert_eq!(answer(&mut stream).await.0, 400, "{before:?}");
         running.diary.expect("malformed").await;
     }
+}
+
+/// However much has come, a connection of HTTP/2 makes way for others after 64 KiB, which may be thousands of frames.
+#[tokio::test]
+async fn a_turn_of_http2_is_short() {
+    let gate = Gate::new(Limits::default());
+    let events: Arc<dyn Events> = Arc::new(super::Diary::default());
+    let (client, server) = tokio::net::UnixStream::pair().unwrap();
+    client.writable().await.unwrap();
+    let came = client.try_write(&[0; 1 << 20]).unwrap();
+    assert!(came > 100 * 1024, "{came}");
+    let ((), place) = gate.accepting().next(async {}, &events).await.unwrap();
+    let activity = Activity::new(gate.limits(), Instant::now());
+    let mut stream = Stream::new(Transport::ThisHost(server), activity, gate.phases(), place);
+    stream.speaks_http2();
+    let turn = tokio::spawn(async move {
+        // From here on it is known that there is something, and a new turn begins.
+        stream.rest().await.unwrap();
+        tokio::task::yield_now().await;
+        let mut read = 0;
+        poll_fn(|cx| {
+            loop {
+                let mut piece = [0; 8 * 1024];
+                let mut buffer = ReadBuf::new(&mut piece);
+                match Pin::new(&mut stream).poll_read(cx, &mut buffer) {
+                    Poll::Ready(done) => done.unwrap(),
+                    Poll::Pending => return Poll::Ready(read),
+                }
+                read += buffer.filled().len();
+            }
+        })
+        .await
+    });
+    let read = turn.await.unwrap();
+    assert!((32 * 1024..=64 * 1024).contains(&read), "{read} bytes in one turn");
 }
 
 #[tokio::test]
