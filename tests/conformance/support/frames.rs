@@ -74,13 +74,7 @@ impl Client {
 
     /// Sends one request without a body.
     pub async fn ask(&mut self, fields: &Fields) -> io::Result<Outcome> {
-        let mut block = Vec::new();
-        for (name, value) in fields {
-            // A literal without indexing, with a new name (RFC 7541 §6.2.2).
-            block.push(0);
-            push_text(name.as_bytes(), &mut block);
-            push_text(value, &mut block);
-        }
+        let block = block(fields);
         let asked = self.next;
         self.next += 2;
         let mut bytes = Vec::new();
@@ -115,22 +109,33 @@ impl Client {
     }
 }
 
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub const HEADERS: u8 = 1;
+pub const RST_STREAM: u8 = 3;
+pub const SETTINGS: u8 = 4;
+pub const GOAWAY: u8 = 7;
+pub const END_STREAM: u8 = 1;
+pub const END_HEADERS: u8 = 4;
 
-fn push_frame(kind: u8, flags: u8, stream: u32, payload: &[u8], out: &mut Vec<u8>) {
+pub fn push_frame(kind: u8, flags: u8, stream: u32, payload: &[u8], out: &mut Vec<u8>) {
     out.extend(&u32::try_from(payload.len()).unwrap().to_be_bytes()[1..]);
     out.extend([kind, flags]);
     out.extend(stream.to_be_bytes());
     out.extend(payload);
 }
 
+/// Each field as a literal without indexing, with a new name (RFC 7541 §6.2.2).
+pub fn block(fields: &Fields) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        push_text(name.as_bytes(), &mut block);
+        push_text(value, &mut block);
+    }
+    block
+}
+
 /// A string that is not Huffman-coded (RFC 7541 §5.1, §5.2).
-fn push_text(text: &[u8], out: &mut Vec<u8>) {
+pub fn push_text(text: &[u8], out: &mut Vec<u8>) {
     const PREFIX: usize = 0x7F;
     if text.len() < PREFIX {
         out.push(text.len().to_le_bytes()[0]);
