@@ -86,6 +86,7 @@ impl Framing {
     fn line(&mut self, bytes: &mut [u8]) -> usize {
         let Some((line, [end, ..])) = memchr(b'\n', bytes).and_then(|at| bytes.split_at_mut_checked(at)) else {
             self.keep(bytes);
+            self.bound_size(bytes);
             return bytes.len();
         };
         let passed = line.len() + 1;
@@ -104,6 +105,18 @@ impl Framing {
             self.end();
         }
         passed
+    }
+
+    /// The library bounds what stands behind a size and its semicolon, but neither zeros nor spaces before.
+    fn bound_size(&mut self, bytes: &mut [u8]) {
+        if self.at == At::Size
+            && self.line.len() >= KEPT
+            && !self.line.contains(&b';')
+            && let Some(last) = bytes.last_mut()
+        {
+            *last = 0;
+            self.end();
+        }
     }
 
     fn keep(&mut self, piece: &[u8]) {
@@ -279,6 +292,18 @@ mod tests {
             let text = format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{body}a\nb");
             for size in SIZES {
                 assert_eq!(looked_at(&text, size), (text.clone(), At::Beyond), "{text:?} by {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_size_of_a_chunk_comes_to_an_end() {
+        for (endless, passes) in [("0", false), (" ", false), (";x", true)] {
+            let text = format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1{}", endless.repeat(1_000));
+            for size in SIZES {
+                let (seen, at) = looked_at(&text, size);
+                let wanted = if passes { (0, At::Size) } else { (1, At::Beyond) };
+                assert_eq!((seen.matches('\0').count(), at), wanted, "{endless:?} by {size}");
             }
         }
     }

@@ -333,7 +333,8 @@ async fn withstands(range: &Arc<Range>, flood: &'static Flood, http: Http) {
         let message = range.message("GET", &path, range.credentials(Door::Proven, "GET", &path));
         let asked = Instant::now();
         let answer = in_time("a good client's answer", range.gateway.dialer().send(Http::One, &message)).await;
-        assert_eq!(answer.unwrap().status, 200, "{name}: a good client");
+        let answer = answer.unwrap();
+        assert_eq!(answer.status, 200, "{name}: a good client: {}", answer.text());
         worst = worst.max(asked.elapsed());
         good += 1;
         if over {
@@ -359,7 +360,7 @@ async fn range() -> Arc<Range> {
     let range = Range::set_with(Kind::Strict, |configuration| {
         configuration.limits = "{ header_timeout: 1s, idle_timeout: 1s }".to_owned();
         // A body of which nothing moves is given up after that.
-        configuration.replay = configuration.replay.replace(RESPONSE_TIMEOUT, "1s");
+        configuration.replay = configuration.replay.replace(RESPONSE_TIMEOUT, "3s");
         configuration.telemetry = "{ access_log: false }".to_owned();
     });
     Arc::new(range.await)
