@@ -14,6 +14,7 @@ pub mod jwk;
 pub mod jwks;
 pub mod jws;
 mod keys;
+pub mod known_key;
 pub mod nonce;
 mod oracle;
 pub mod proof;
@@ -26,7 +27,7 @@ mod url;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them; each has a folder of seeds.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 18] = [
     ("access_token", access_token::run),
     ("authorization", authorization::run),
     ("certificate", certificate::run),
@@ -39,6 +40,7 @@ pub const TARGETS: [Target; 17] = [
     ("jwk", jwk::run),
     ("jwks", jwks::run),
     ("jws", jws::run),
+    ("known_key", known_key::run),
     ("nonce", nonce::run),
     ("proof", proof::run),
     ("proxy_protocol", proxy_protocol::run),

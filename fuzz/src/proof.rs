@@ -12,8 +12,8 @@ use keybound::refusal::Reason;
 use keybound::request::ProofField;
 use keybound::time::UnixTime;
 use keybound::verify::{
-    Expected, MAX_PROOF_BYTES, Nonces, ProofHeader, ProofKeys, ProofRules, TokenHash, Unremembered, base64url,
-    same_target, verify_proof,
+    Expected, MAX_PROOF_BYTES, Nonces, ProofHeader, ProofKeys, ProofRules, Signatures, TokenHash, Unremembered,
+    base64url, same_target, verify_proof,
 };
 use serde_json::Value;
 
@@ -97,6 +97,8 @@ fn check(field: &ProofField, rules: &ProofRules, keys: &impl ProofKeys, now: Uni
 /// The one header that was remembered last.
 #[derive(Default)]
 struct Memory(Mutex<Option<(String, Arc<ProofHeader>)>>);
+
+impl Signatures for Memory {}
 
 impl ProofKeys for Memory {
     fn recall(&self, segment: &str) -> Option<Arc<ProofHeader>> {

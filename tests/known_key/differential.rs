@@ -57,8 +57,8 @@ fn all_agree() {
         std::env::var("KEYBOUND_SEED").map_or_else(|_| RandomState::new().hash_one(0), |text| text.parse().unwrap());
     println!("KEYBOUND_SEED={seed}");
     let mut random = Random { seed, next: 0 };
-    let (mut seen, mut accepted) = (0, 0);
-    while seen < wanted {
+    let (mut tried, mut accepted) = (0, 0);
+    while tried < wanted {
         let (own, first) = (random.scalar(), random.scalar());
         let key = Key::of_scalar(&own);
         // Nonces one after the other, so that their points cost an addition each.
@@ -83,16 +83,16 @@ fn all_agree() {
                 let place = || format!("seed {seed}, {:02x?} {:02x?}", case.digest, case.signature);
                 assert_eq!(known, key.aws(&case.digest, &case.signature), "{}", place());
                 assert!(expected.is_none_or(|expected| expected == known), "{}", place());
-                if seen % RARE == 0 {
+                if tried % RARE == 0 {
                     assert_eq!(known, key.p256(&case.digest, &case.signature), "{}", place());
                 }
-                seen += 1;
+                tried += 1;
                 accepted += u64::from(known);
             }
         }
     }
-    println!("{seen} signatures, {accepted} of them good");
-    assert!(accepted >= seen / 3 * 2 && accepted < seen - seen / 6, "{seen} {accepted}");
+    println!("{tried} signatures, {accepted} of them good");
+    assert!(accepted >= tried / 3 * 2 && accepted < tried - tried / 6, "{tried} {accepted}");
 }
 
 /// The case with one thing changed: a bit, a number, or places.

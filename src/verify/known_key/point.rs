@@ -3,6 +3,8 @@
 //! The formulas are those of the Explicit-Formulas Database for short Weierstrass curves in XYZZ coordinates, with a = −3:
 //! `madd-2008-s`, `dbl-2008-s-1`, and `add-2008-s`'s cases that they leave out.
 
+#![allow(clippy::many_single_char_names, reason = "they are the formulas'")]
+
 use super::field::{Field, Verified, Words};
 use super::montgomery::Fast;
 
