@@ -10,7 +10,7 @@ use keybound::replay::RedisSettings;
 use crate::eventually;
 use crate::fleet::{Fleet, Proof, once, passed, refusals, volley};
 use crate::network::Way;
-use crate::servers::{Cluster, Redis, Watched, ask, becomes_master, info, keys, promotes, tell};
+use crate::servers::{Cluster, Redis, Watched, ask, becomes_master, keys, promotes, tell};
 
 /// Spends proofs at the first gateway.
 async fn spend(fleet: &Fleet, count: usize) -> Vec<Proof> {
@@ -106,7 +106,9 @@ async fn a_master_that_wakes_up_too_late_is_not_listened_to() {
         none_passes(&fleet, &spent).await;
         let more = spend(&fleet, 1).await;
         none_passes(&fleet, &more).await;
-        (info(old, "replication", "role").await == "slave").then_some(())
+        // Sentinels end the connections of whom they make a replica: this one may break.
+        let said: String = ask(old, &["INFO", "replication"]).await.ok()?;
+        said.contains("role:slave").then_some(())
     })
     .await;
 }
@@ -229,6 +231,8 @@ async fn slots_move_under_load() {
             if slot == MOVING.start {
                 eventually("somebody is told to ask", async || said(from, "errorstat_ASK").await.then_some(())).await;
             }
+            // Gateways learn of it by themselves three times a second: now and then a proof comes before.
+            let early = if slot % 10 == 0 { Some(fleet.proof_in(slot..slot + 1).await) } else { None };
             let keys: Vec<String> = ask(from, &["CLUSTER", "GETKEYSINSLOT", &text, "100"]).await.unwrap();
             for key in keys {
                 tell(from, &["MIGRATE", "127.0.0.1", &to.to_string(), &key, "0", "5000"]).await;
@@ -236,8 +240,10 @@ async fn slots_move_under_load() {
             for node in [to, from] {
                 tell(node, &["CLUSTER", "SETSLOT", &text, "NODE", &to_id]).await;
             }
-            // Gateways learn of it by themselves three times a second: now and then a proof has to come before.
-            if slot % 10 == 0 {
+            if let Some(early) = early {
+                let gateway = &fleet.gateways[usize::from(slot / 10 % 2)];
+                assert_eq!(once(gateway, &early).await.status, 200);
+                assert_eq!(passed(&fleet.everywhere(&early).await), 0);
                 let seen = volleys.get();
                 eventually("two volleys", async || (volleys.get() >= seen + 2).then_some(())).await;
             }

@@ -15,7 +15,7 @@ use keybound::verify::Nonces;
 use crate::eventually;
 use crate::fleet::{Fleet, Line, metric, once, passed, refusals, volley};
 use crate::network::Way;
-use crate::servers::{Redis, ask, tell};
+use crate::servers::{Redis, ask, info, tell};
 
 async fn degraded(gateway: &Server) -> String {
     eventually("the store's trouble is told", async || match gateway.gateway().readiness() {
@@ -351,6 +351,35 @@ async fn a_gateway_whose_clock_is_set_back_trusts_nothing() {
     })
     .await;
     // It stays like this until somebody sets it right.
+    clock.0.store(0, SeqCst);
+    fleet.recovers().await;
+}
+
+/// What the gateway was told about masters may be over when the answer comes: then it counts for nothing, whatever it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_from_before_the_clock_was_set_is_none() {
+    let store = Redis::start().await;
+    let settings = RedisSettings { timeout: crate::PATIENCE, ..store.settings() };
+    let mut fleet = Fleet::unready(settings, None).await;
+    let clock = WrongClock::by(0);
+    let gateway = fleet.another_by(Arc::clone(&clock) as _);
+    crate::in_time("the gateway is ready", gateway.ready()).await;
+    fleet.gateways.push(gateway);
+    fleet.recovers().await;
+    let seen = fleet.upstream.count();
+    tell(store.port, &["CLIENT", "PAUSE", "60000", "WRITE"]).await;
+    let ((proof, entry), mut line) =
+        (fleet.proof_and_entry(SystemClock.now().secs()), Line::to(&fleet.gateways[0]).await);
+    let (answer, ()) = tokio::join!(line.send(&proof), async {
+        eventually("the store holds the question back", async || {
+            (info(store.port, "clients", "blocked_clients").await == "1").then_some(())
+        })
+        .await;
+        clock.0.store(10_000, SeqCst);
+        tell(store.port, &["CLIENT", "UNPAUSE"]).await;
+    });
+    assert_eq!((answer.status, fleet.upstream.count()), (503, seen));
+    assert_eq!(ask::<String>(store.port, &["GET", &entry]).await.unwrap(), "1", "it was entered all the same");
     clock.0.store(0, SeqCst);
     fleet.recovers().await;
 }

@@ -97,7 +97,7 @@ impl Redis {
     async fn answers(&mut self) {
         let port = self.port;
         eventually("the server answers", async || {
-            assert!(self.child.try_wait().unwrap().is_none(), "it ended: {}", self.log());
+            self.must_run();
             // One that wants a password answers too.
             match ask::<String>(port, &["PING"]).await {
                 Ok(_) => Some(()),
@@ -105,6 +105,11 @@ impl Redis {
             }
         })
         .await;
+    }
+
+    /// It may have found its port taken, and who took it may answer.
+    fn must_run(&mut self) {
+        assert!(self.child.try_wait().unwrap().is_none(), "it ended: {}", self.log());
     }
 
     fn log(&self) -> String {
@@ -223,6 +228,7 @@ impl Watched {
             sentinel.answers().await;
             let port = sentinel.port;
             eventually("Sentinels know each other and the replica", async || {
+                sentinel.must_run();
                 let enough = ask::<String>(port, &["SENTINEL", "CKQUORUM", MASTER]).await.is_ok();
                 let replicas: Vec<redis::Value> = ask(port, &["SENTINEL", "REPLICAS", MASTER]).await.ok()?;
                 let others: Vec<redis::Value> = ask(port, &["SENTINEL", "SENTINELS", MASTER]).await.ok()?;

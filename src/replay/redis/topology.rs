@@ -136,15 +136,10 @@ impl Directory {
             let Some(latest) = views.iter().max_by_key(|view| view.epoch) else { break };
             next = latest.masters.iter().map(|master| master.address.clone()).collect();
         }
-        let heard: Vec<String> = views.iter().map(|view| view.by.clone()).collect();
-        let Some(latest) = views.into_iter().max_by_key(|view| view.epoch) else {
+        if views.is_empty() {
             return Err(failure.unwrap_or(Failure::Pending));
-        };
-        let of = latest.deciding().count();
-        let answers = latest.deciding().filter(|master| heard.contains(&master.id)).count();
-        if answers * 2 <= of {
-            return Err(Failure::Minority { answers, of, what: "masters of the cluster" });
         }
+        let latest = believed(views)?;
         self.known = latest.masters.iter().map(|master| master.address.clone()).collect();
         let wanted = |address: &Address| self.known.contains(address) || self.seeds.contains(address);
         self.links.retain(|address, _| wanted(address));
@@ -190,5 +185,60 @@ fn dial(settings: &RedisSettings) -> Dial {
     match &settings.topology {
         Topology::Sentinel { credentials, .. } => Dial::to_control(settings, credentials),
         Topology::Single | Topology::Cluster => Dial::to_control(settings, &settings.credentials),
+    }
+}
+
+/// The view that knows of the latest change, if more than half of the masters in it were heard.
+fn believed(views: Vec<View>) -> Result<View, Failure> {
+    let heard: Vec<String> = views.iter().map(|view| view.by.clone()).collect();
+    let latest = views.into_iter().max_by_key(|view| view.epoch).ok_or(Failure::Pending)?;
+    let of = latest.deciding().count();
+    let answers = latest.deciding().filter(|master| heard.contains(&master.id)).count();
+    if answers * 2 > of { Ok(latest) } else { Err(Failure::Minority { answers, of, what: "masters of the cluster" }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::nodes::Master;
+    use super::*;
+
+    /// What the node `by` says of `masters`, of which `idle` hold no slots.
+    fn view(by: &str, epoch: u64, masters: &[&str], idle: &[&str]) -> View {
+        let master = |(id, slots): (&&str, Vec<RangeInclusive<u16>>)| Master {
+            id: (*id).to_owned(),
+            address: Address { host: (*id).to_owned(), port: 6379 },
+            slots,
+        };
+        let deciding = masters.iter().map(|id| (id, vec![0..=1]));
+        let masters = deciding.chain(idle.iter().map(|id| (id, Vec::new()))).map(master).collect();
+        View { by: by.to_owned(), epoch, masters }
+    }
+
+    /// Those who were cut off do not know that others took their places; each of them still thinks that it is a master.
+    #[test]
+    fn a_minority_of_a_cluster_is_not_believed() {
+        let (three, four) = (["a", "b", "c"], ["a", "b", "c", "d"]);
+        let said = |by: &[&str], masters: &[&str], idle: &[&str]| {
+            believed(by.iter().map(|by| view(by, 1, masters, idle)).collect()).map(|view| view.by)
+        };
+        assert!(matches!(said(&["c"], &three, &[]), Err(Failure::Minority { answers: 1, of: 3, .. })));
+        assert!(matches!(said(&["c", "d"], &four, &[]), Err(Failure::Minority { answers: 2, of: 4, .. })));
+        // Replicas, and masters that hold nothing, decide nothing.
+        for others in [["r", "s"], ["x", "y"]] {
+            let by = [&["a"][..], &others].concat();
+            assert!(matches!(said(&by, &three, &["x", "y"]), Err(Failure::Minority { answers: 1, of: 3, .. })));
+        }
+        assert!(said(&["b", "c"], &three, &["x", "y"]).is_ok() && said(&["b", "c", "d"], &four, &[]).is_ok());
+        assert!(matches!(believed(Vec::new()), Err(Failure::Pending)));
+    }
+
+    #[test]
+    fn who_knows_of_the_latest_change_is_believed() {
+        let (before, after) = (["a", "b", "c"], ["a", "b", "d"]);
+        let views = vec![view("a", 3, &before, &[]), view("b", 4, &after, &[]), view("c", 3, &before, &[])];
+        assert_eq!(believed(views).map(|view| view.by).unwrap(), "b");
+        // The one who was replaced does not count for the others.
+        let views = vec![view("c", 3, &before, &[]), view("b", 4, &after, &[])];
+        assert!(matches!(believed(views), Err(Failure::Minority { answers: 1, of: 3, .. })));
     }
 }
