@@ -108,41 +108,20 @@ impl Lasting {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::Mutex;
-
-    use tracing_subscriber::fmt;
-
     use super::*;
     use crate::clock::ManualClock;
-
-    /// What was logged.
-    #[derive(Clone, Default)]
-    struct Said(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Said {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            io::Write::write(&mut *self.0.lock().unwrap(), bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::telemetry::Said;
 
     #[test]
     fn a_clock_that_is_set_is_told_and_counted() {
-        let said = Said::default();
-        let writer = said.clone();
-        let subscriber = fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-        let _here = tracing::subscriber::set_default(subscriber);
+        let (said, _here) = Said::listen();
         let hand = Arc::new(ManualClock::at(UnixTime::from_secs(1_800_000_000)));
         let clock: Arc<dyn Clock> = Arc::clone(&hand) as _;
         let lasting = Lasting::new(ReplaySettings::default(), &ProofRules::default(), &clock).unwrap();
         for (by, jumps) in [(0, 0), (3600, 1), (0, 1), (-3600, 2)] {
             hand.set(UnixTime::from_secs(clock.now().secs() + by));
             lasting.tidy(clock.now());
-            let said = String::from_utf8(said.0.lock().unwrap().clone()).unwrap();
+            let said = said.text();
             let told =
                 said.lines().filter(|line| line.contains("WARN") && line.contains("the clock of this host was set"));
             assert_eq!((lasting.jumps(), told.count()), (jumps, usize::try_from(jumps).unwrap()), "{said}");

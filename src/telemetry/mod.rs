@@ -14,6 +14,8 @@ mod output;
 mod refused;
 mod reloads;
 mod requests;
+#[cfg(test)]
+mod said;
 mod settings;
 mod share;
 mod totals;
@@ -28,6 +30,8 @@ pub use log::{Log, LogControl, LogError};
 pub use metrics::{Metrics, Snapshot, StoreReading};
 pub use observed::{Observations, Observed};
 pub use refused::{RecentRefusals, RefusedRequest};
+#[cfg(test)]
+pub(crate) use said::Said;
 pub use settings::{LogFormat, TelemetrySettings};
 pub use share::Share;
 pub use totals::{RouteTotals, Totals};

@@ -29,8 +29,8 @@ const WORTH_A_PLACE: u32 = 64;
 /// Tables that wait to be built. A key that finds no place here asks again when it is worth it once more.
 const WAITING: usize = 64;
 
-/// What a table weighs beside itself.
-const ENTRY_BYTES: u64 = 256;
+/// What a table weighs, with its place in the memory.
+const TABLE_BYTES: u64 = 256 + KnownKey::BYTES as u64;
 
 /// Whether keys that come again have tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub struct KeyTables {
     settings: KeyTableSettings,
     tables: Arc<Tables>,
     builder: SyncSender<Order>,
+    /// There is no room for another table.
+    full: Arc<AtomicBool>,
     tally: Arc<Tally>,
     chance: RandomState,
     draws: AtomicU64,
@@ -115,7 +117,7 @@ struct WeighTable;
 
 impl Weighter<Thumbprint, Arc<Table>> for WeighTable {
     fn weight(&self, _: &Thumbprint, _: &Arc<Table>) -> u64 {
-        ENTRY_BYTES + KnownKey::BYTES as u64
+        TABLE_BYTES
     }
 }
 
@@ -123,16 +125,16 @@ impl KeyTables {
     /// No tables yet. A thread builds them, so that no request waits; it ends with this. Without a thread there will be
     /// none, and every signature is checked as if its key were new.
     pub fn new(settings: KeyTableSettings, tally: Arc<Tally>) -> Self {
-        let entries = usize::try_from(settings.memory / (ENTRY_BYTES + KnownKey::BYTES as u64)).unwrap_or(usize::MAX);
+        let entries = usize::try_from(settings.memory / TABLE_BYTES).unwrap_or(usize::MAX);
         let tables = Arc::new(Cache::with_weighter(entries, settings.memory, WeighTable));
         let (builder, orders) = sync_channel(WAITING);
-        let (built, counted) = (Arc::clone(&tables), Arc::clone(&tally));
-        if let Err(error) =
-            thread::Builder::new().name("key-tables".to_owned()).spawn(move || build(&orders, &built, &counted))
-        {
+        let full = Arc::new(AtomicBool::new(false));
+        let shelf = Shelf { tables: Arc::clone(&tables), full: Arc::clone(&full), tally: Arc::clone(&tally) };
+        let built = thread::Builder::new().name("key-tables".to_owned()).spawn(move || shelf.fill(&orders));
+        if let Err(error) = built {
             tracing::warn!(%error, "no thread for the tables of keys: every signature costs as under a new key");
         }
-        Self { settings, tables, builder, tally, chance: RandomState::new(), draws: AtomicU64::new(0) }
+        Self { settings, tables, builder, full, tally, chance: RandomState::new(), draws: AtomicU64::new(0) }
     }
 
     /// What it was made with.
@@ -150,10 +152,10 @@ impl KeyTables {
         key.verifies(message, signature)
     }
 
-    /// Has a table built for a key that came often enough.
-    fn expect(&self, key: &PublicKey) {
-        let room = self.tables.weight() + ENTRY_BYTES + KnownKey::BYTES as u64 <= self.settings.memory;
-        if key.recurs(if room { WORTH_IT } else { WORTH_A_PLACE })
+    /// Counts a good signature, and has a table built for a key that came often enough.
+    fn count(&self, key: &PublicKey) {
+        let enough = if self.full.load(Ordering::Relaxed) { WORTH_A_PLACE } else { WORTH_IT };
+        if key.recurs(enough)
             && let Some(point) = key.point()
         {
             // If too many wait, it is not built now.
@@ -198,7 +200,7 @@ impl Signatures for KeyTables {
         let Some(table) = table else {
             let good = self.by_library(key, message, signature);
             if good {
-                self.expect(key);
+                self.count(key);
             }
             return good;
         };
@@ -243,18 +245,28 @@ impl Tally {
     }
 }
 
-/// Builds what is ordered until nobody orders any more.
-fn build(orders: &Receiver<Order>, tables: &Tables, tally: &Tally) {
-    for Order { thumbprint, point } in orders {
-        if tables.peek(&thumbprint).is_some() || tally.distrusted.load(Ordering::Relaxed) {
-            continue;
+/// Where the builder puts tables.
+struct Shelf {
+    tables: Arc<Tables>,
+    full: Arc<AtomicBool>,
+    tally: Arc<Tally>,
+}
+
+impl Shelf {
+    /// Builds what is ordered until nobody orders any more.
+    fn fill(&self, orders: &Receiver<Order>) {
+        for Order { thumbprint, point } in orders {
+            if self.tables.peek(&thumbprint).is_some() || self.tally.distrusted.load(Ordering::Relaxed) {
+                continue;
+            }
+            let Some(key) = KnownKey::new(&point) else { continue };
+            let before = self.tables.len() as u64;
+            self.tables.insert(thumbprint, Arc::new(Table { key, point, on_trial: AtomicBool::new(true) }));
+            self.full.store(self.tables.weight() + TABLE_BYTES > self.tables.capacity(), Ordering::Relaxed);
+            // Nobody else puts tables there.
+            self.tally.evicted.fetch_add((before + 1).saturating_sub(self.tables.len() as u64), Ordering::Relaxed);
+            self.tally.built.fetch_add(1, Ordering::Relaxed);
         }
-        let Some(key) = KnownKey::new(&point) else { continue };
-        let before = tables.len() as u64;
-        tables.insert(thumbprint, Arc::new(Table { key, point, on_trial: AtomicBool::new(true) }));
-        tally.built.fetch_add(1, Ordering::Relaxed);
-        // Nobody else puts tables there.
-        tally.evicted.fetch_add((before + 1).saturating_sub(tables.len() as u64), Ordering::Relaxed);
     }
 }
 

@@ -13,10 +13,11 @@ use subtle::ConstantTimeEq as _;
 use super::algorithm::Algorithm;
 use super::base64url;
 use super::confirmation::Confirmation;
+use super::dpop::Unremembered;
 use super::json::Json;
 use super::jwk::{Keyset, Thumbprint};
 use super::rules::{ABSENT, IssuerRules};
-use super::signatures::{Signatures, Unacquainted};
+use super::signatures::Signatures;
 use super::signed::{self, SignedJwt};
 use super::token_claims::{Form, TokenClaims};
 use crate::refusal::{Reason, Refusal, shown};
@@ -90,7 +91,7 @@ impl<'a> UnverifiedToken<'a> {
     /// [`Reason::TokenIssuer`], [`Reason::TokenType`], [`Reason::TokenAlgorithm`], [`Reason::TokenKeyUnknown`],
     /// [`Reason::TokenSignature`], [`Reason::TokenClaims`], and what the confirmation's form is refused for.
     pub fn verify(self, rules: &IssuerRules, keys: &Keyset) -> Result<AccessToken, Refusal> {
-        self.verify_by(&Unacquainted, rules, keys)
+        self.verify_by(&Unremembered, rules, keys)
     }
 
     /// The same, with signatures checked by `signatures`.

@@ -49,7 +49,7 @@ pub trait ProofKeys: Signatures {
     fn remember(&self, segment: &str, header: &Arc<ProofHeader>);
 }
 
-/// Remembers nothing.
+/// Remembers nothing, and checks each signature as if its key were new.
 #[derive(Debug, Clone, Copy)]
 pub struct Unremembered;
 

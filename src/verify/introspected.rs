@@ -6,10 +6,10 @@
 use std::time::Duration;
 
 use super::access_token::{AccessToken, Ground, TokenHash};
+use super::dpop::Unremembered;
 use super::json::Json;
 use super::jwk::Keyset;
 use super::rules::IssuerRules;
-use super::signatures::Unacquainted;
 use super::signed::SignedJwt;
 use super::token_claims::MAX_ISSUED_AHEAD;
 use crate::refusal::{Reason, Refusal};
@@ -78,7 +78,7 @@ impl Introspected {
         if !rules.algorithms.contains(&jwt.algorithm()) {
             return Err("an alg that is accepted of the issuer".into());
         }
-        jwt.signing_key(keys, &Unacquainted).map_err(|refusal| BadAnswer::of(&refusal))?;
+        jwt.signing_key(keys, &Unremembered).map_err(|refusal| BadAnswer::of(&refusal))?;
         let claims = jwt.claims();
         if claims.string("iss") != Some(rules.issuer.as_str()) {
             return Err("iss, the issuer that was asked".into());

@@ -37,6 +37,6 @@ pub use jwk::{Keyset, PublicKey, Skipped, Thumbprint, Unusable};
 pub use known_key::KnownKey;
 pub use nonce::{BadNonce, Nonces};
 pub use rules::{IssuerRules, ProofRules};
-pub use signatures::{Signatures, Unacquainted};
+pub use signatures::Signatures;
 pub use signed::is_opaque;
 pub use token_claims::TokenClaims;

@@ -9,9 +9,3 @@ pub trait Signatures {
         key.verifies(message, signature)
     }
 }
-
-/// Meets every key for the first time.
-#[derive(Debug, Clone, Copy)]
-pub struct Unacquainted;
-
-impl Signatures for Unacquainted {}

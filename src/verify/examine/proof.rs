@@ -5,13 +5,13 @@ use crate::refusal::shown;
 use crate::request::ProofField;
 use crate::time::UnixTime;
 use crate::verify::access_token::TokenHash;
+use crate::verify::dpop::Unremembered;
 use crate::verify::dpop::steps::{self, Claims, Dates};
 use crate::verify::json::Json;
 use crate::verify::jwk::{PublicKey, Thumbprint};
 use crate::verify::jws::Compact;
 use crate::verify::nonce::Nonces;
 use crate::verify::rules::ProofRules;
-use crate::verify::signatures::Unacquainted;
 
 pub const FIELD: Step = Step::of(Part::Proof, "field", "RFC 9449 §4.3 (1)");
 pub const FORM: Step = Step::of(Part::Proof, "form", "RFC 9449 §4.3 (2)");
@@ -104,7 +104,7 @@ fn moment(
         let age = dates.as_ref().map(|dates| format!("{:.0} s ago", now.seconds_since(dates.issued_at)));
         checks.ask_of(TIME, dates, |dates| dates.check(rules, now), |()| age);
     }
-    checks.ask_of(SIGNATURE, signed, |(jws, key)| steps::check_signature(jws, key, &Unacquainted), silent);
+    checks.ask_of(SIGNATURE, signed, |(jws, key)| steps::check_signature(jws, key, &Unremembered), silent);
     match nonce {
         None => checks.note(NONCE, Outcome::Needless("none is demanded".into())),
         Some(nonce) => {

@@ -8,11 +8,11 @@ use crate::verify::access_token::{check_algorithm, check_issuer, check_length, c
 use crate::verify::algorithm::Algorithm;
 use crate::verify::binding::{Accepted, Demand, check_certificate};
 use crate::verify::confirmation::Confirmation;
+use crate::verify::dpop::Unremembered;
 use crate::verify::json::Json;
 use crate::verify::jwk::{Keyset, Thumbprint};
 use crate::verify::jws::Compact;
 use crate::verify::rules::IssuerRules;
-use crate::verify::signatures::Unacquainted;
 use crate::verify::signed;
 use crate::verify::token_claims::{Form, TokenClaims};
 
@@ -104,7 +104,7 @@ fn signature(
         Err(why) => return checks.note(SIGNATURE, Outcome::Open(why.into())),
     };
     let all = jws.zip(header).zip(algorithm);
-    let verified = |((jws, header), algorithm)| signed::signing_key(jws, header, algorithm, keys, &Unacquainted);
+    let verified = |((jws, header), algorithm)| signed::signing_key(jws, header, algorithm, keys, &Unremembered);
     checks.ask_of(SIGNATURE, all, verified, |key: &Thumbprint| {
         let kid = text_of(header, "kid").map_or_else(String::new, |kid| format!("kid {kid}, "));
         Some(format!("{kid}jkt {key}"))

@@ -1,37 +1,14 @@
-use std::io;
-use std::sync::Mutex;
-
 use http::{HeaderMap, Version};
 use prometheus::Registry;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-use tracing_subscriber::fmt;
 
 use super::*;
 use crate::request::RequestId;
 use crate::telemetry::decision::Decision;
+use crate::telemetry::said::Said;
 use crate::telemetry::share::Share;
 use crate::telemetry::traces::{Outcome, Station, Tracer};
-
-/// What was logged.
-#[derive(Clone, Default)]
-struct Said(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Said {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        io::Write::write(&mut *self.0.lock().unwrap(), bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Said {
-    fn times(&self, what: &str) -> usize {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap().matches(what).count()
-    }
-}
 
 fn end_one(tracer: &Tracer, number: u64) {
     let (trace, _) = tracer.begin(&HeaderMap::new(), 0);
@@ -75,10 +52,7 @@ async fn take_everything(listener: TcpListener) {
 
 #[tokio::test]
 async fn what_finds_no_room_is_dropped_and_told_once() {
-    let said = Said::default();
-    let writer = said.clone();
-    let subscriber = fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
-    let _here = tracing::subscriber::set_default(subscriber);
+    let (said, _here) = Said::listen();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let settings = TraceSettings {
         endpoint: format!("http://{}/v1/traces", listener.local_addr().unwrap()).parse().unwrap(),
@@ -98,7 +72,8 @@ async fn what_finds_no_room_is_dropped_and_told_once() {
     assert_eq!(tally.dropped.get(), 2 * beyond);
     exporter.flush(Duration::from_secs(30)).await;
     assert_eq!((tally.exported.get(), tally.failed.get(), tally.dropped.get()), (2 * room, 0, 2 * beyond));
-    assert_eq!((said.times("traces are dropped:"), said.times("traces are dropped no more")), (1, 1));
+    let times = |what: &str| said.text().matches(what).count();
+    assert_eq!((times("traces are dropped:"), times("traces are dropped no more")), (1, 1));
     // Whoever has no exporter any more has no connection to the collector.
     drop((tracer, exporter));
     timeout(Duration::from_secs(30), collector).await.unwrap().unwrap();
