@@ -22,6 +22,7 @@ mod key;
 mod proof;
 mod reload;
 mod request;
+mod sandbox;
 mod schema;
 mod serve;
 mod stdout;

@@ -11,6 +11,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::sleep;
 
 use super::configuration::ConfigArgs;
+use super::sandbox::Sandbox;
 use super::supervisor;
 
 /// Between two looks at the files. Nobody tells of changes: a mounted ConfigMap changes by a symbolic link far up the path.
@@ -22,14 +23,22 @@ const SETTLED_AFTER: Duration = Duration::from_millis(250);
 /// And so often at most, however often they change.
 const MOST_LOOKS: usize = 20;
 
-/// Reads and reloads, one time after the other.
-pub struct Reloader {
-    /// Gone when the process ends.
-    pub server: Weak<Server>,
+/// Where a configuration comes from.
+pub struct Sources {
     /// The file.
     pub config: ConfigArgs,
     /// What it was made of when it was last read.
     pub files: Files,
+    /// What else may be read.
+    pub sandbox: Sandbox,
+}
+
+/// Reads and reloads, one time after the other.
+pub struct Reloader {
+    /// Gone when the process ends.
+    pub server: Weak<Server>,
+    /// Read again and again.
+    pub sources: Sources,
     /// In force.
     pub telemetry: TelemetrySettings,
     /// What the log writes.
@@ -41,6 +50,7 @@ pub struct Reloader {
 impl Reloader {
     /// For as long as it is polled.
     pub async fn run(mut self) {
+        let mut hidden = Vec::new();
         loop {
             let asked = tokio::select! {
                 Some(()) = self.hangup.recv() => true,
@@ -49,10 +59,13 @@ impl Reloader {
             let cause = match asked {
                 true => "SIGHUP",
                 false if self.files_changed().await => "a file changed",
-                false => continue,
+                false => {
+                    self.sources.sandbox.tell_hidden_names(&mut hidden);
+                    continue;
+                }
             };
             supervisor::reloading();
-            let config = self.config.clone();
+            let config = self.sources.config.clone();
             match spawn_blocking(move || config.attempt()).await {
                 Ok(attempt) => self.reload(attempt, cause),
                 Err(error) => self.cannot_read(&error, cause).await,
@@ -62,7 +75,7 @@ impl Reloader {
 
     /// Whether a file holds something else than it did; then waits until it is all there.
     async fn files_changed(&self) -> bool {
-        let mut last = self.files.clone();
+        let mut last = self.sources.files.clone();
         for _ in 0..MOST_LOOKS {
             let before = last.clone();
             let Ok(now) = spawn_blocking(move || before.look_again()).await else { return false };
@@ -72,7 +85,7 @@ impl Reloader {
             last = now;
             sleep(SETTLED_AFTER).await;
         }
-        last != self.files
+        last != self.sources.files
     }
 
     /// Reading it panicked: a mistake of ours. Not read again before something changes.
@@ -83,17 +96,17 @@ impl Reloader {
         // Without the panic's words, which could quote a secret.
         let panicked = error.is_panic();
         tracing::error!(cause, panicked, "configuration not reloaded: the one in force stays");
-        let before = self.files.clone();
+        let before = self.sources.files.clone();
         if let Ok(now) = spawn_blocking(move || before.look_again()).await {
-            self.files = now;
+            self.sources.files = now;
         }
     }
 
     fn reload(&mut self, attempt: Attempt, cause: &'static str) {
         let Some(server) = self.server.upgrade() else { return };
         let files: Vec<String> =
-            attempt.files.changed_since(&self.files).map(|path| path.display().to_string()).collect();
-        self.files = attempt.files;
+            attempt.files.changed_since(&self.sources.files).map(|path| path.display().to_string()).collect();
+        self.sources.files = attempt.files;
         let done = |in_force| {
             server.gateway().metrics().config_reloaded(in_force);
             supervisor::reloaded(in_force);
@@ -103,6 +116,7 @@ impl Reloader {
             Err(report) => {
                 done(false);
                 tell(&report);
+                self.sources.sandbox.explain(&self.sources.files);
                 tracing::error!(cause, "configuration not reloaded: the one in force stays");
                 return;
             }

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 use keybound::accept::PassedSockets;
 use keybound::clock::SystemClock;
-use keybound::config::{Attempt, Files, Loaded};
+use keybound::config::{Attempt, Loaded};
 use keybound::gateway::Current;
 use keybound::server::Server;
 use keybound::telemetry::Log;
@@ -15,7 +15,8 @@ use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::configuration::{ConfigArgs, tell};
-use super::reload::Reloader;
+use super::reload::{Reloader, Sources};
+use super::sandbox::SandboxArgs;
 use super::supervisor;
 
 /// Run the gateway.
@@ -26,6 +27,8 @@ use super::supervisor;
 pub struct Serve {
     #[command(flatten)]
     config: ConfigArgs,
+    #[command(flatten)]
+    sandbox: SandboxArgs,
 }
 
 impl Serve {
@@ -43,13 +46,21 @@ impl Serve {
             }
         };
         let passed = supervisor::passed_sockets()?;
+        // Before there is another thread, and a client.
+        let sandbox = self.sandbox.enter(&files, &loaded.settings)?;
         // Dropped last, when nothing is left that logs.
         let log = Log::start(&loaded.settings.telemetry).context("cannot start the log")?;
         // Admin port and background work have a thread of their own: it stands still while standard output takes
         // nothing, and a signal is heard all the same.
         let background = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let background = background.context("cannot start the runtime")?;
-        let ended = runtime()?.block_on(serve(loaded, passed, self.config, files, background.handle(), &log));
+        let ended = runtime()?.block_on(serve(
+            loaded,
+            passed,
+            Sources { config: self.config, files, sandbox },
+            background.handle(),
+            &log,
+        ));
         // A resolver that hangs would hold the process.
         background.shutdown_background();
         ended
@@ -64,8 +75,7 @@ pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 async fn serve(
     loaded: Loaded,
     passed: PassedSockets,
-    config: ConfigArgs,
-    files: Files,
+    sources: Sources,
     background: &Handle,
     log: &Log,
 ) -> anyhow::Result<ExitCode> {
@@ -81,12 +91,13 @@ async fn serve(
         let access = log.control().access(&telemetry);
         Arc::new(Server::start_on(passed, loaded.settings, Arc::new(SystemClock), access)?)
     };
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %config.path().display(), "started");
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), config = %sources.config.path().display(), "started");
+    sources.sandbox.log();
     supervisor::started();
     // Elsewhere: whoever writes may have to wait for standard output.
     let readiness = background.spawn(announce_readiness(server.current().clone()));
     let (log_control, server_there) = (log.control().clone(), Arc::downgrade(&server));
-    let reloader = Reloader { server: server_there, config, files, telemetry, log: log_control, hangup };
+    let reloader = Reloader { server: server_there, sources, telemetry, log: log_control, hangup };
     let reloading = background.spawn(reloader.run());
     // What is drained or ends does not change any more, and is not ready.
     let settle = || {

@@ -30,6 +30,11 @@ impl Files {
         self.0.get(path).copied().flatten()
     }
 
+    /// Their names.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.0.keys().map(PathBuf::as_path)
+    }
+
     /// What the same files hold now. Blocks.
     #[must_use]
     pub fn look_again(&self) -> Self {

@@ -25,6 +25,7 @@ mod reload;
 mod reload_trust;
 mod replay_store;
 mod samples;
+mod sandbox;
 mod secrets;
 #[path = "../shared/servers.rs"]
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]

@@ -18,7 +18,7 @@ use crate::support::{HOST, ISSUER, jwks_of};
 use crate::{eventually, in_time};
 
 pub const RELOADED: &str = "configuration reloaded";
-const REFUSED: &str = "configuration not reloaded: the one in force stays";
+pub const REFUSED: &str = "configuration not reloaded: the one in force stays";
 
 impl Gateway {
     /// Waits until so many lines say this, and returns the last.
@@ -32,7 +32,7 @@ impl Gateway {
     }
 
     /// How many came into force, how many did not, and whether the last one did.
-    async fn reloads(&self) -> (f64, f64, f64) {
+    pub async fn reloads(&self) -> (f64, f64, f64) {
         let scrape = self.scrape().await;
         let of = |result| scrape.sum("keybound_config_reloads_total", &[("result", result)]);
         (of("ok"), of("refused"), scrape.sum("keybound_config_current", &[]))

@@ -128,11 +128,7 @@ impl Stage {
     /// A gateway that listens, and lives in this environment.
     pub async fn gateway_in(&self, environment: &[(&str, &str)], change: impl FnOnce(&mut Configuration)) -> Gateway {
         let file = self.configured(change);
-        let program = Program::start(self.folder.path(), &["serve", "--config", file], environment);
-        let address = |line: Value| line["address"].as_str().unwrap().parse().unwrap();
-        let admin = address(program.says("admin listening").await);
-        let address = address(program.says("listening").await);
-        Gateway { program, address, admin }
+        Gateway::of(Program::start(self.folder.path(), &["serve", "--config", file], environment)).await
     }
 
     /// Who calls a gateway at this address.
@@ -153,7 +149,12 @@ impl Stage {
 
     /// A proof by the client's key.
     pub fn proof(&self, token: &str, method: &str, path: &str) -> Jws {
-        let mut proof = mint::proof(&self.key, method, &format!("https://{HOST}{path}"), now());
+        self.proof_by(&self.key, token, method, path)
+    }
+
+    /// A proof by another client's key.
+    pub fn proof_by(&self, key: &Arc<Key>, token: &str, method: &str, path: &str) -> Jws {
+        let mut proof = mint::proof(key, method, &format!("https://{HOST}{path}"), now());
         proof.claims.insert("ath".into(), mint::ath(token).into());
         proof
     }
@@ -211,6 +212,14 @@ pub struct Gateway {
 }
 
 impl Gateway {
+    /// Once it listens.
+    pub async fn of(program: Program) -> Self {
+        let address = |line: Value| line["address"].as_str().unwrap().parse().unwrap();
+        let admin = address(program.says("admin listening").await);
+        let address = address(program.says("listening").await);
+        Self { program, address, admin }
+    }
+
     pub fn dialer(&self) -> Dialer {
         Dialer {
             address: self.address,
