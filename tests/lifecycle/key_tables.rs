@@ -49,9 +49,9 @@ async fn what_a_table_answers_is_what_the_library_would() {
     until_there_are_tables(&stage, &gateway).await;
     let before = by_table(&gateway).await;
     send(&stage, &gateway, 10).await;
-    // The first under each table is checked twice, and a few more may have been drawn for that.
+    // The first under each table is checked twice, here or before, and a few more may have been drawn for that.
     let accepted = by_table(&gateway).await - before;
-    assert!((14.0..=18.0).contains(&accepted), "{accepted}");
+    assert!((14.0..=20.0).contains(&accepted), "{accepted}");
     assert!(sum(&gateway, "keybound_key_table_audits_total", &[("result", "agreed")]).await >= 2.0);
 
     let seen = stage.api.count();

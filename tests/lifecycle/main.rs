@@ -4,6 +4,7 @@
 //! the same server in this process.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on must fail")]
+#![allow(clippy::print_stdout, reason = "a soak tells what it saw")]
 #![allow(clippy::pedantic, missing_docs, reason = "pedantry is for what ships")]
 
 mod access_log;
@@ -30,6 +31,7 @@ mod secrets;
 #[path = "../shared/servers.rs"]
 #[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod servers;
+mod soak;
 mod sockets;
 mod stage;
 mod start_stop;
