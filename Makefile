@@ -7,13 +7,13 @@ export PATH := $(CURDIR)/target/interop/bin:$(PATH)
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
-# The profile that `make test` builds too: optimized dependencies, no link-time optimization.
+# As `make test` builds it: optimized dependencies, no link-time optimization.
 demo: ## Play the stories on loopback; ARGS=--serve leaves it running
 	cargo run --locked -- demo $(ARGS)
 
 test: tools ## Install what the tests need, then run all of them
 	cargo test --locked
-	cargo test --locked --profile optimized --test conformance --test known_key
+	cargo test --locked --config tests/optimized.toml --test conformance --test known_key
 
 fuzz: ## Run each fuzz target for a moment; ARGS="htu 600" runs one for ten minutes
 	fuzz/run $(or $(ARGS),all 10)
@@ -34,6 +34,7 @@ check: tools ## Formatting, lints, documentation, licenses, advisories and the d
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --quiet
 	cargo fetch --locked
 	cargo deny --locked $(deny) check
+	cargo audit --deny warnings $(audit)
 	cargo test --locked --test house
 
 tools:
@@ -45,6 +46,7 @@ ifneq ($(archive),)
 # The place where cargo-deny looks for the database of its default address; it wants a repository there.
 database := target/advisory-db/advisory-db-3157b0e258782691
 deny := --offline
+audit := --no-fetch --stale --db $(database)
 
 check: $(database)
 
