@@ -1,6 +1,7 @@
 //! Cases that chance would not bring.
 
 use keybound::verify::KnownKey;
+use p256::elliptic_curve::ops::Reduce;
 use p256::elliptic_curve::point::DecompressPoint as _;
 use p256::elliptic_curve::sec1::ToSec1Point as _;
 use p256::{AffinePoint, FieldBytes, ProjectivePoint, Scalar, U256};
@@ -123,6 +124,15 @@ fn numbers_out_of_range() {
     }
 }
 
+/// Points R with these x, each with the key Q = R − G.
+fn points_and_keys(x: impl Fn(i8) -> [u8; 32]) -> Vec<(AffinePoint, Key)> {
+    let point = |offset| AffinePoint::decompress(&FieldBytes::from(x(offset)), 1.into()).into_option();
+    let key = |point: AffinePoint| Key::of((ProjectivePoint::from(point) - ProjectivePoint::GENERATOR).to_affine());
+    let points: Vec<_> = (0..=40).filter_map(point).map(|point| (point, key(point))).collect();
+    assert!(points.len() > 10);
+    points
+}
+
 /// x(R) between n and p, so that r is x(R) − n: below 2^128, and chance would not find it.
 #[test]
 fn x_above_the_order() {
@@ -147,11 +157,22 @@ fn x_above_the_order() {
         }
     }
     assert!(accepted > 40, "{accepted}");
+    // With carries between the words of r + n: x(R) just below p.
+    for (point, key) in points_and_keys(|offset| plus(bytes(PRIME), -1 - offset)) {
+        let case = Case::of_r(&x_of(&point), &Scalar::ONE, &Scalar::ONE).unwrap();
+        assert!(key.all(&case.digest, &case.signature));
+    }
+    // r + n that is x(R) + p or x(R) + 2^256 is another number than x(R).
+    let whole = |number: [u8; 32]| <Scalar as Reduce<FieldBytes>>::reduce(&FieldBytes::from(number));
+    for beyond in [whole(bytes(PRIME)), whole([0xff; 32]) + Scalar::ONE] {
+        for (point, key) in points_and_keys(|offset| plus([0; 32], offset)) {
+            let case = Case::of_r(&(x_of(&point) + beyond), &Scalar::ONE, &Scalar::ONE).unwrap();
+            assert!(!key.all(&case.digest, &case.signature));
+        }
+    }
     // Where r + n is no element of the field, r alone counts: x(R) = r, small or just below n.
-    for offset in 0..=40 {
-        for x in [plus([0; 32], offset), plus(order, -1 - offset)] {
-            let Some(point) = AffinePoint::decompress(&FieldBytes::from(x), 1.into()).into_option() else { continue };
-            let key = Key::of((ProjectivePoint::from(point) - ProjectivePoint::GENERATOR).to_affine());
+    for from in [[0; 32], plus(order, -41)] {
+        for (point, key) in points_and_keys(|offset| plus(from, offset)) {
             let Some(case) = Case::of_r(&x_of(&point), &Scalar::ONE, &Scalar::ONE) else { continue };
             assert!(key.all(&case.digest, &case.signature));
         }
