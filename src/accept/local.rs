@@ -47,6 +47,14 @@ impl LocalListener {
         open().map_err(|cause| BindError::Address { address: Address::Unix(path.to_owned()), cause })
     }
 
+    /// Removes what an ended process left behind at `path`, for who will not be able to later. Whatever is in the way of
+    /// that is in the way of [`Self::open`] too, which tells.
+    pub fn clear(path: &Path) {
+        if let Ok(address) = SockAddr::unix(path) {
+            let _ = remove_stale(path, &address);
+        }
+    }
+
     /// Where it listens.
     pub fn address(&self) -> Address {
         Address::Unix(self.path.clone())

@@ -55,6 +55,11 @@ impl PassedSockets {
         Ok(())
     }
 
+    /// Whether one is for this address.
+    pub fn has(&self, address: &Address) -> bool {
+        self.0.iter().any(|passed| passed.address == *address)
+    }
+
     pub(super) fn take_network(&mut self, address: SocketAddr) -> Option<TcpListener> {
         match self.take(&Address::Network(address))? {
             Socket::Network(socket) => Some(socket),

@@ -1,5 +1,6 @@
 //! `keybound serve` reads its configuration again: on SIGHUP, and when the content of a file that it was made of changes.
 
+use std::collections::BTreeSet;
 use std::sync::Weak;
 use std::time::Duration;
 
@@ -50,19 +51,17 @@ pub struct Reloader {
 impl Reloader {
     /// For as long as it is polled.
     pub async fn run(mut self) {
-        let mut hidden = Vec::new();
+        let mut hidden = BTreeSet::new();
         loop {
             let asked = tokio::select! {
                 Some(()) = self.hangup.recv() => true,
                 () = sleep(LOOK_EVERY) => false,
             };
+            self.sources.sandbox.tell_hidden(&mut hidden);
             let cause = match asked {
                 true => "SIGHUP",
                 false if self.files_changed().await => "a file changed",
-                false => {
-                    self.sources.sandbox.tell_hidden_names(&mut hidden);
-                    continue;
-                }
+                false => continue,
             };
             supervisor::reloading();
             let config = self.sources.config.clone();
@@ -122,6 +121,7 @@ impl Reloader {
             }
         };
         let telemetry = settings.telemetry.clone();
+        self.sources.sandbox.follow(&settings);
         match server.reload(settings, self.log.access(&telemetry)) {
             Ok(mut changes) => {
                 done(true);

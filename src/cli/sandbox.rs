@@ -1,32 +1,31 @@
-//! What `keybound serve` takes from itself before it hears a client: every file that it does not need (Landlock,
-//! landlock(7)). Whoever takes the process over can read no other file, change none, start no program and signal nobody.
+//! What `keybound serve` takes from itself before it hears a client: the content of every file that it does not need
+//! (Landlock, landlock(7)). Whoever takes the process over can read no other file, write none, start none as a program and
+//! signal nobody.
 //!
 //! A rule names an inode, and can only be taken away, never added: so folders are allowed, not files. In the folders of
 //! the configuration's files a renewed certificate finds its place, by a new name or by a symbolic link; folders that
 //! programs share, such as `/etc`, are not allowed as a whole.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::fs::{self, File};
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{env, fmt, io};
 
 use anyhow::{Context as _, ensure};
 use clap::{Args, ValueEnum};
-use keybound::accept::Address;
+use keybound::accept::{Address, LocalListener, PassedSockets};
 use keybound::config::Files;
 use keybound::gateway::Settings;
 use keybound::keys::KeySource;
 use landlock::{
-    ABI, Access as _, AccessFs, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _,
-    RulesetStatus, Scope,
+    ABI, Access as _, AccessFs, PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
+    Scope,
 };
 
 /// Folders in which everybody keeps something: of these, a file is allowed by itself.
-const SHARED: [&str; 24] = [
-    "/", "/bin", "/boot", "/dev", "/etc", "/etc/pki", "/etc/ssl", "/home", "/lib", "/lib64", "/media", "/mnt", "/opt",
-    "/proc", "/root", "/run", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/var", "/var/lib", "/var/run",
-];
+const SHARED: &str = "/ /bin /boot /dev /dev/shm /etc /etc/pki /etc/pki/tls /etc/pki/tls/private /etc/ssl /etc/ssl/private /home /lib \
+    /lib64 /media /mnt /opt /proc /root /run /run/secrets /run/user /sbin /srv /sys /tmp /usr /usr/lib /usr/local /usr/local/etc \
+    /usr/share /var /var/lib /var/run /var/run/secrets /var/tmp";
 
 /// Where the C library looks for addresses of names (getaddrinfo(3)).
 const NAMES: [&str; 6] =
@@ -71,61 +70,110 @@ pub struct SandboxArgs {
 }
 
 /// What a process needs of the file system.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 struct Needs {
     read: BTreeSet<PathBuf>,
-    /// Folders in which it makes sockets and removes them.
-    sockets: BTreeSet<PathBuf>,
+    /// Of these, files that are allowed by themselves.
+    alone: BTreeSet<PathBuf>,
+    /// The folder in which it makes a socket.
+    socket: Option<PathBuf>,
+    /// Whether it may remove it in the end: nothing but the socket is there.
+    removes: bool,
 }
 
 impl Needs {
-    fn of(files: &Files, settings: &Settings, may_read: &[PathBuf]) -> anyhow::Result<Self> {
+    fn of(files: &Files, settings: &Settings, passed: &PassedSockets, may_read: &[PathBuf]) -> anyhow::Result<Self> {
         let mut needs = Self::default();
-        let of_issuers = settings.issuers.iter().filter_map(|issuer| match &issuer.source {
-            KeySource::File(path) => Some(path.as_path()),
-            KeySource::Discover | KeySource::Uri(_) => None,
-        });
-        for file in files.paths().chain(of_issuers).chain(NAMES.map(Path::new)) {
-            needs.read_file(file)?;
+        let shared = Shared::find();
+        for file in files.paths().chain(key_files(settings)) {
+            needs.read_file(file, &shared)?;
         }
-        let authorities = openssl_probe::probe();
-        if let Some(file) = &authorities.cert_file {
-            needs.read_file(file)?;
+        let admin = &settings.admin.address;
+        if let (Address::Unix(path), false) = (admin, passed.has(admin)) {
+            let folder = folder_of(&absolute(path)?);
+            needs.removes = !shared.has(&folder) && !needs.read.contains(&folder);
+            needs.socket = Some(folder);
         }
-        needs.read.extend(authorities.cert_dir);
+        // From here on, what is not the configuration's.
+        let alone = needs.alone.clone();
+        for name in NAMES {
+            needs.read_file(Path::new(name), &shared)?;
+        }
+        for file in authorities() {
+            needs.read_file(&file, &shared)?;
+        }
         needs.read.extend(SYSTEM.map(PathBuf::from));
         needs.read.extend(may_read.iter().cloned());
-        if let Address::Unix(path) = &settings.admin.address {
-            needs.sockets.extend(absolute(path)?.parent().map(Path::to_owned));
-        }
-        Ok(needs)
+        Ok(Self { alone, ..needs })
     }
 
     /// Allows the folder in which its name is, and that in which it is itself: behind a symbolic link they differ, and
     /// either may show another file tomorrow.
-    fn read_file(&mut self, file: &Path) -> anyhow::Result<()> {
+    fn read_file(&mut self, file: &Path, shared: &Shared) -> anyhow::Result<()> {
         let name = absolute(file)?;
+        let name = folder_of(&name).join(name.file_name().unwrap_or_default());
         // What is not there, or not yet, has a name all the same.
         for path in [fs::canonicalize(&name).ok(), Some(name)].into_iter().flatten() {
-            let folder = path.parent().filter(|folder| !is_shared(folder)).map(Path::to_owned);
-            self.read.insert(folder.unwrap_or(path));
+            match path.parent() {
+                Some(folder) if !shared.has(folder) => self.read.insert(folder.to_owned()),
+                _ => self.alone.insert(path.clone()) | self.read.insert(path),
+            };
         }
         Ok(())
     }
 }
 
-fn is_shared(folder: &Path) -> bool {
-    SHARED.iter().any(|shared| folder == Path::new(shared)) || folder.parent() == Some(Path::new("/home"))
+/// Those of the shared folders that are here, by their true names.
+struct Shared {
+    folders: BTreeSet<PathBuf>,
+    homes: PathBuf,
+}
+
+impl Shared {
+    fn find() -> Self {
+        let truly = |name: &str| fs::canonicalize(name).unwrap_or_else(|_| name.into());
+        Self { folders: SHARED.split_ascii_whitespace().map(truly).collect(), homes: truly("/home") }
+    }
+
+    fn has(&self, folder: &Path) -> bool {
+        self.folders.contains(folder) || folder.parent() == Some(&self.homes)
+    }
+}
+
+/// Without links and `..`, if it is there.
+fn folder_of(path: &Path) -> PathBuf {
+    let folder = path.parent().unwrap_or(path);
+    fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned())
 }
 
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("{} has no absolute path", path.display()))
 }
 
+fn key_files(settings: &Settings) -> impl Iterator<Item = &Path> {
+    settings.issuers.iter().filter_map(|issuer| match &issuer.source {
+        KeySource::File(path) => Some(path.as_path()),
+        KeySource::Discover | KeySource::Uri(_) => None,
+    })
+}
+
+/// The files of certificate authorities that the system trusts, where rustls-native-certs looks.
+fn authorities() -> Vec<PathBuf> {
+    let probed = openssl_probe::probe();
+    let named = env::var_os("SSL_CERT_DIR").map(|folders| env::split_paths(&folders).collect());
+    let folders: Vec<PathBuf> = named.unwrap_or(probed.cert_dir);
+    let within = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
+    probed.cert_file.into_iter().chain(within.map(|entry| entry.path())).collect()
+}
+
 /// What the process gave up. To be kept for as long as it runs.
 #[derive(Debug)]
 pub struct Sandbox {
     state: State,
+    /// Files of the configuration that are allowed by themselves.
+    alone: BTreeSet<PathBuf>,
+    /// JWK sets, which somebody else than the configuration reads again.
+    key_files: Vec<PathBuf>,
     /// What a name leads to must stay the inode that the rule is about: of what is in `/proc` another one is made when
     /// nobody holds the last.
     _held: Vec<PathFd>,
@@ -158,42 +206,52 @@ impl SandboxArgs {
     ///
     /// # Errors
     /// The sandbox is required and cannot be had, or a path that may be read is not there.
-    pub fn enter(&self, files: &Files, settings: &Settings) -> anyhow::Result<Sandbox> {
+    pub fn enter(&self, files: &Files, settings: &Settings, passed: &PassedSockets) -> anyhow::Result<Sandbox> {
         if self.sandbox == Wanted::Off {
-            return Ok(Sandbox { state: State::Off, _held: Vec::new() });
+            return Ok(Sandbox { state: State::Off, alone: BTreeSet::new(), key_files: Vec::new(), _held: Vec::new() });
         }
         for path in &self.may_read {
             fs::metadata(path).with_context(|| format!("--may-read {}", path.display()))?;
         }
-        let sandbox =
-            restrict(&Needs::of(files, settings, &self.may_read)?).context("the sandbox cannot be entered")?;
-        let fits = self.sandbox == Wanted::Auto || sandbox.state == State::Whole;
-        ensure!(fits, "--sandbox required: Landlock is {} in this kernel, or in this container", sandbox.state);
-        Ok(sandbox)
+        let needs = Needs::of(files, settings, passed, &self.may_read)?;
+        if let (Address::Unix(path), Some(_), false) = (&settings.admin.address, &needs.socket, needs.removes) {
+            LocalListener::clear(path);
+        }
+        let (state, held) = restrict(&needs).context("the sandbox cannot be entered")?;
+        let fits = self.sandbox == Wanted::Auto || state == State::Whole;
+        ensure!(fits, "--sandbox required: Landlock is {state} in this kernel, or in this container");
+        let key_files = key_files(settings).map(Path::to_owned).collect();
+        Ok(Sandbox { state, alone: needs.alone, key_files, _held: held })
     }
 }
 
 /// Never asks for less than it could have.
-fn restrict(needs: &Needs) -> anyhow::Result<Sandbox> {
-    let mut rules = Ruleset::default().handle_access(AccessFs::from_all(ABI::V5))?.scope(Scope::Signal)?.create()?;
+fn restrict(needs: &Needs) -> anyhow::Result<(State, Vec<PathFd>)> {
+    // A supervisor may be told over such a socket.
+    let supervised = env::var_os("NOTIFY_SOCKET").is_some_and(|name| name.as_encoded_bytes().starts_with(b"@"));
+    let scopes = if supervised { Scope::Signal.into() } else { Scope::Signal | Scope::AbstractUnixSocket };
+    let mut rules = Ruleset::default().handle_access(AccessFs::from_all(ABI::V5))?.scope(scopes)?.create()?;
+    let reading = AccessFs::ReadFile | AccessFs::ReadDir;
+    let making = if needs.removes { AccessFs::MakeSock | AccessFs::RemoveFile } else { AccessFs::MakeSock.into() };
     let mut held = Vec::new();
-    for (paths, folder, file) in [
-        (&needs.read, AccessFs::ReadFile | AccessFs::ReadDir, AccessFs::ReadFile.into()),
-        (&needs.sockets, AccessFs::MakeSock | AccessFs::RemoveFile, BitFlags::EMPTY),
-    ] {
-        for path in paths {
-            // What is not there is not allowed, should it come.
-            let (Ok(found), Ok(place)) = (fs::metadata(path), PathFd::new(path)) else { continue };
-            rules = rules.add_rule(PathBeneath::new(&place, if found.is_dir() { folder } else { file }))?;
-            held.push(place);
+    for (path, access) in
+        needs.read.iter().map(|path| (path, reading)).chain(needs.socket.iter().map(|path| (path, making)))
+    {
+        // What is not there is not allowed, should it come; what is no file, such as a pipe, needs nobody's leave.
+        let (Ok(found), Ok(place)) = (fs::metadata(path), PathFd::new(path)) else { continue };
+        if found.is_dir() {
+            rules = rules.add_rule(PathBeneath::new(&place, access))?;
+        } else if found.is_file() {
+            rules = rules.add_rule(PathBeneath::new(&place, AccessFs::ReadFile))?;
         }
+        held.push(place);
     }
     let state = match rules.restrict_self()?.ruleset {
         RulesetStatus::FullyEnforced => State::Whole,
         RulesetStatus::PartiallyEnforced => State::Part,
         RulesetStatus::NotEnforced => State::Absent,
     };
-    Ok(Sandbox { state, _held: held })
+    Ok((state, held))
 }
 
 impl Sandbox {
@@ -206,6 +264,15 @@ impl Sandbox {
             State::Absent => tracing::warn!(%state, "sandbox: this kernel or container has no Landlock"),
             State::Off => tracing::warn!(%state, "sandbox: this process may read whatever its user may"),
         }
+        for file in self.alone.iter().filter(|_| self.is_there()) {
+            let file = file.display();
+            tracing::warn!(%file, "this file lies where others keep theirs: written anew it is read again, replaced it is not");
+        }
+    }
+
+    /// From now on these settings are in force.
+    pub fn follow(&mut self, settings: &Settings) {
+        self.key_files = key_files(settings).map(Path::to_owned).collect();
     }
 
     /// Tells which of the files that a configuration names it keeps from being read.
@@ -219,22 +286,26 @@ impl Sandbox {
         }
     }
 
-    /// Tells, once, which files by which names get addresses were put in place of those that were there at the start, and
-    /// cannot be read. `told` is what was hidden when this was last asked.
-    pub fn tell_hidden_names(&self, told: &mut Vec<&'static str>) {
-        let hidden: Vec<_> = NAMES.into_iter().filter(|name| self.hides(Path::new(name))).collect();
-        for file in hidden.iter().filter(|file| !told.contains(file)) {
+    /// Tells, once, which files that nobody reports otherwise cannot be read: those by which names get addresses, and JWK
+    /// sets. `told` is what was hidden when this was last asked.
+    pub fn tell_hidden(&self, told: &mut BTreeSet<PathBuf>) {
+        let files = NAMES.into_iter().map(Path::new).chain(self.key_files.iter().map(PathBuf::as_path));
+        let hidden: BTreeSet<PathBuf> = files.filter(|file| self.hides(file)).map(Path::to_owned).collect();
+        for file in hidden.difference(told) {
             tracing::error!(
-                file,
-                "the sandbox hides this new file from the C library, which resolves names without it. Restart"
+                file = %file.display(),
+                "the sandbox hides this file, which came after the start: without it, no host or no new key is found. Restart"
             );
         }
         *told = hidden;
     }
 
     fn hides(&self, file: &Path) -> bool {
-        let there = matches!(self.state, State::Part | State::Whole);
-        there && File::open(file).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+        self.is_there() && File::open(file).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    }
+
+    const fn is_there(&self) -> bool {
+        matches!(self.state, State::Part | State::Whole)
     }
 }
 
@@ -246,7 +317,7 @@ mod tests {
 
     fn allowed_for(file: &Path) -> Vec<PathBuf> {
         let mut needs = Needs::default();
-        needs.read_file(file).unwrap();
+        needs.read_file(file, &Shared::find()).unwrap();
         needs.read.into_iter().collect()
     }
 
@@ -262,13 +333,23 @@ mod tests {
             ("/home/somebody/keybound.yaml", "/home/somebody/keybound.yaml"),
             ("/home/somebody/keybound/keybound.yaml", "/home/somebody/keybound"),
             ("/run/credentials/keybound.service/tls.key", "/run/credentials/keybound.service"),
-            ("/run/secrets/tls.key", "/run/secrets"),
+            ("/run/secrets/tls.key", "/run/secrets/tls.key"),
+            ("/run/secrets/keybound/tls.key", "/run/secrets/keybound"),
+            ("/etc/../etc/ssl/../api.pem", "/etc/api.pem"),
+            ("/usr/../tmp/api.pem", "/tmp/api.pem"),
         ] {
             assert_eq!(allowed_for(Path::new(file)), [Path::new(allowed)], "{file}");
         }
-        let here = std::env::current_dir().unwrap();
+        let here = fs::canonicalize(".").unwrap();
         assert_eq!(allowed_for(Path::new("keybound.yaml")), [here.as_path()]);
         assert_eq!(allowed_for(Path::new("config/keybound.yaml")), [here.join("config")]);
+    }
+
+    #[test]
+    fn a_link_to_a_shared_folder_is_that_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        symlink("/etc", folder.path().join("etc")).unwrap();
+        assert_eq!(allowed_for(&folder.path().join("etc/api.pem")), [Path::new("/etc/api.pem")]);
     }
 
     #[test]

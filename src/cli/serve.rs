@@ -47,7 +47,7 @@ impl Serve {
         };
         let passed = supervisor::passed_sockets()?;
         // Before there is another thread, and a client.
-        let sandbox = self.sandbox.enter(&files, &loaded.settings)?;
+        let sandbox = self.sandbox.enter(&files, &loaded.settings, &passed)?;
         // Dropped last, when nothing is left that logs.
         let log = Log::start(&loaded.settings.telemetry).context("cannot start the log")?;
         // Admin port and background work have a thread of their own: it stands still while standard output takes

@@ -22,9 +22,10 @@ async fn health(stage: &Stage, admin: &str) -> (i32, String, String) {
     (code, out, err)
 }
 
-/// The configuration of a gateway whose admin port is a file, and the address of that.
+/// The configuration of a gateway whose admin port is a file, in a folder of its own, and the address of that.
 fn with_file(stage: &Stage) -> (impl Fn(&mut Configuration) + use<>, String) {
-    let admin = format!("unix:{}", stage.file("admin.sock").display());
+    std::fs::create_dir_all(stage.file("run")).unwrap();
+    let admin = format!("unix:{}", stage.file("run/admin.sock").display());
     let address = admin.clone();
     (move |configuration: &mut Configuration| configuration.admin = address.clone(), admin)
 }
@@ -56,7 +57,7 @@ async fn the_admin_port_may_be_a_file() {
     first.signal("KILL");
     first.closes(0).await;
     drop(first);
-    assert!(stage.file("admin.sock").exists());
+    assert!(stage.file("run/admin.sock").exists());
     let (code, _, err) = health(&stage, &admin).await;
     assert_eq!((code, missing(&err, &["Connection refused"])), (1, String::new()));
     let third = start(&stage, &change);
@@ -64,7 +65,7 @@ async fn the_admin_port_may_be_a_file() {
     assert_eq!(health(&stage, &admin).await.0, 0);
     third.signal("TERM");
     assert_eq!(third.ended().await.code, 0);
-    assert!(!stage.file("admin.sock").exists());
+    assert!(!stage.file("run/admin.sock").exists());
 }
 
 /// Starts the gateway as a supervisor does that opened a socket: as descriptor 3 of its process.
@@ -144,7 +145,7 @@ async fn systemd_starts_it_for_a_client_who_is_served() {
         configuration.listener = format!("{network}', tls: {} }}, {{ address: '{own}", configuration.tls);
         change(configuration);
     });
-    let file = stage.file("admin.sock");
+    let file = stage.file("run/admin.sock");
     let mut command = Command::new("systemd-socket-activate");
     command.args(["--listen", &network.to_string(), "--listen", file.to_str().unwrap(), "--fdname=front:admin"]);
     command.args([env!("CARGO_BIN_EXE_keybound"), "serve", "--config", "keybound.yaml"]);
