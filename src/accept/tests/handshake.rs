@@ -118,7 +118,7 @@ async fn whoever_is_not_asked_shows_nothing() {
     assert_eq!(seen, "HTTP/1.1 https rs.example -");
 }
 
-/// NEG-220 and NEG-228's neighbour: authorities check chain, dates, extended key usage and revocation.
+/// NEG-220 and NEG-228's neighbour: authorities check chain, dates, key usage, extended key usage and revocation.
 #[tokio::test]
 async fn authorities_accept_only_what_they_vouch_for() {
     let issuer = pki::authority("client authority");
@@ -135,6 +135,12 @@ async fn authorities_accept_only_what_they_vouch_for() {
             "extended key usage",
             Identity::issued(&issuer, 1, |params| {
                 params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+            }),
+        ),
+        (
+            "InvalidPurpose",
+            Identity::issued(&issuer, 1, |params| {
+                params.key_usages = vec![rcgen::KeyUsagePurpose::KeyEncipherment];
             }),
         ),
     ];

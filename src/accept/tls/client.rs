@@ -11,7 +11,10 @@ use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_t
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::KeyUsage;
+use x509_parser::prelude::FromDer;
 
 use super::PROVIDER;
 use super::files::{LoadError, certificates, read, revocation_lists};
@@ -23,7 +26,8 @@ pub enum ClientTrust {
     /// Any, self-signed and expired ones too: the token's binding is the trust (RFC 8705 §6.2). Neither issuer
     /// nor dates are looked at.
     Any,
-    /// Those issued by an authority: chain, dates and extended key usage are checked, also when a session is resumed.
+    /// Those issued by an authority: chain, dates, key usage and extended key usage are checked, also when a session is
+    /// resumed.
     Authorities {
         /// The authorities.
         roots: Arc<RootCertStore>,
@@ -104,9 +108,76 @@ pub(super) fn verifier(
             let builder = WebPkiClientVerifier::builder_with_provider(Arc::clone(roots), Arc::clone(&PROVIDER))
                 .with_crls(crls.iter().cloned())
                 .enforce_revocation_expiration();
-            if mandatory { builder.build()? } else { builder.allow_unauthenticated().build()? }
+            let verifier = if mandatory { builder.build()? } else { builder.allow_unauthenticated().build()? };
+            Arc::new(UsedAsAllowed(verifier))
         }
     }))
+}
+
+/// The library looks at extended key usage, and not at key usage (RFC 5280 §4.2.1.3).
+#[derive(Debug)]
+struct UsedAsAllowed(Arc<dyn ClientCertVerifier>);
+
+impl UsedAsAllowed {
+    /// Whether the certificate's key may do this; one that names no usage may do anything. What cannot be read is
+    /// refused by the library.
+    fn allows(certificate: &CertificateDer<'_>, usage: fn(&KeyUsage) -> bool) -> bool {
+        let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return true };
+        match certificate.key_usage() {
+            Ok(extension) => extension.is_none_or(|extension| usage(extension.value)),
+            Err(_) => false,
+        }
+    }
+}
+
+impl ClientCertVerifier for UsedAsAllowed {
+    fn client_auth_mandatory(&self) -> bool {
+        self.0.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        // Nobody else signs certificates, whatever follows from there.
+        let may_sign = intermediates.iter().filter(|one| Self::allows(one, KeyUsage::key_cert_sign));
+        let intermediates: Vec<_> = may_sign.map(|one| CertificateDer::from(one.as_ref())).collect();
+        let verified = self.0.verify_client_cert(end_entity, &intermediates, now)?;
+        // CertificateVerify is a signature, in either version of TLS.
+        if Self::allows(end_entity, KeyUsage::digital_signature) {
+            Ok(verified)
+        } else {
+            Err(CertificateError::InvalidPurpose.into())
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.0.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
 }
 
 /// Asks only for possession of the key.
