@@ -1,7 +1,6 @@
 //! Floods: connections that never stop. Each ends, without the gateway's memory having grown beyond a bound and without a
 //! good client having waited.
 
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -247,18 +246,6 @@ pub const LINES: &[Flood] = &[
     requests("requests in one go", nothing, |_| b"GET /open/flood HTTP/1.1\r\nHost: rs.example\r\n\r\n".to_vec()),
 ];
 
-/// What the kernel says of the gateway's memory, in bytes.
-fn memory(range: &Range, what: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", range.gateway.program.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':')).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
-}
-
-/// Forgets the highest use of memory so far.
-fn forget_peak(range: &Range) {
-    fs::write(format!("/proc/{}/clear_refs", range.gateway.program.id()), "5").unwrap();
-}
-
 /// Floods until the connection ends, or for a while if it does not. Says how many bytes that took.
 async fn pours(range: &Range, flood: &Flood, http: Http) -> u64 {
     let connection = range.connect(http).await;
@@ -313,8 +300,8 @@ async fn pours(range: &Range, flood: &Flood, http: Http) -> u64 {
 
 async fn withstands(range: &Arc<Range>, flood: &'static Flood, http: Http) {
     let name = flood.name;
-    forget_peak(range);
-    let before = memory(range, "VmRSS");
+    range.gateway.program.forget_peak();
+    let before = range.gateway.program.memory("VmRSS");
     let began = Instant::now();
     let floods: Vec<_> = (0..AT_ONCE)
         .map(|_| {
@@ -347,7 +334,7 @@ async fn withstands(range: &Arc<Range>, flood: &'static Flood, http: Http) {
     for flood in floods {
         written += flood.join().unwrap();
     }
-    let grown = memory(range, "VmHWM").saturating_sub(before);
+    let grown = range.gateway.program.memory("VmHWM").saturating_sub(before);
     println!(
         "{http:?} {name}: {written} bytes in {took:?}, {good} good requests, the slowest {worst:?}, {} KiB more",
         grown / 1024

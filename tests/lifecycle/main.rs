@@ -21,6 +21,7 @@ mod limits;
 mod log_output;
 mod metrics;
 mod page;
+#[allow(dead_code, reason = "shared with other tests, which use the rest")]
 mod process;
 mod reload;
 mod reload_trust;

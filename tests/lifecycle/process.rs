@@ -1,9 +1,10 @@
 //! The binary as a child process: its lines as they come, its end, and signals to it.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -85,6 +86,34 @@ impl Program {
         self.said.lock().unwrap().out.iter().map(parse).collect()
     }
 
+    /// Waits until its output has this.
+    pub async fn shows(&self, what: &str) {
+        assert!(self.shows_or_ends(what, 1).await, "it ended without: {what}\n{}", self.everything());
+    }
+
+    /// Waits until its output has this so many times; false: it ended before.
+    pub async fn shows_or_ends(&self, what: &str, times: usize) -> bool {
+        let mut news = self.news.clone();
+        let wait = async {
+            loop {
+                let open = news.borrow_and_update().1;
+                if self.everything().matches(what).count() >= times {
+                    return true;
+                }
+                if open == 0 {
+                    return false;
+                }
+                let _ = news.changed().await;
+            }
+        };
+        in_time(what, wait).await
+    }
+
+    /// Its standard input, where that was piped: once.
+    pub fn input(&mut self) -> ChildStdin {
+        self.child.stdin.take().unwrap()
+    }
+
     /// Standard output and standard error so far.
     pub fn everything(&self) -> String {
         let said = self.said.lock().unwrap().clone();
@@ -105,6 +134,18 @@ impl Program {
 
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What the kernel says of its memory, in bytes: `VmRSS` or `VmHWM`.
+    pub fn memory(&self, what: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':')).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// Forgets the highest use of memory so far.
+    pub fn forget_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.id()), "5").unwrap();
     }
 
     pub fn signal(&self, name: &str) {
@@ -158,7 +199,10 @@ fn listen(
         // Not held while it reads.
         let go_on = || *reads.blocking_lock();
         while go_on() && reader.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-            side(&mut said.lock().unwrap()).push(String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned());
+            let text = String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned();
+            // OpenSSL shows them; nobody else should.
+            let secret = ["Master-Key:", "Resumption PSK:"].iter().any(|name| text.trim_start().starts_with(name));
+            side(&mut said.lock().unwrap()).push(if secret { "(a key)".to_owned() } else { text });
             line.clear();
             news.send_modify(|(lines, _)| *lines += 1);
         }

@@ -2,48 +2,29 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio_rustls::TlsConnector;
 
 use crate::issuer::Mood;
-use crate::stage::{Configuration, Gateway, Stage, message};
+use crate::stage::{Configuration, Gateway, RELOADED, Stage, message, write};
 use crate::support::wire::{Answer, Stream, client_tls, read_answer, read_one};
 use crate::support::{HOST, ISSUER, jwks_of};
 use crate::{eventually, in_time};
 
-pub const RELOADED: &str = "configuration reloaded";
 pub const REFUSED: &str = "configuration not reloaded: the one in force stays";
 
 impl Gateway {
-    /// Waits until so many lines say this, and returns the last.
-    pub async fn said(&self, message: &str, times: usize) -> Value {
-        eventually(message, async || {
-            let lines = self.program.lines().into_iter().filter(|line| line["message"] == message);
-            let lines: Vec<Value> = lines.collect();
-            (lines.len() >= times).then(|| lines[times - 1].clone())
-        })
-        .await
-    }
-
     /// How many came into force, how many did not, and whether the last one did.
     pub async fn reloads(&self) -> (f64, f64, f64) {
         let scrape = self.scrape().await;
         let of = |result| scrape.sum("keybound_config_reloads_total", &[("result", result)]);
         (of("ok"), of("refused"), scrape.sum("keybound_config_current", &[]))
     }
-}
-
-/// Writes as an editor does: there is no moment with half a file.
-pub fn write(path: &Path, text: &str) {
-    let next = path.with_extension("next");
-    fs::write(&next, text).unwrap();
-    fs::rename(next, path).unwrap();
 }
 
 impl Stage {

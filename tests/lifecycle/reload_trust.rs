@@ -11,8 +11,8 @@ use std::fs;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::in_time;
-use crate::reload::{RELOADED, reload, write};
-use crate::stage::{Configuration, Gateway, Stage};
+use crate::reload::reload;
+use crate::stage::{Configuration, Gateway, RELOADED, Stage, write};
 use crate::support::frames::{self, Outcome};
 use crate::support::mint::jti;
 use crate::support::upstream::Upstream;

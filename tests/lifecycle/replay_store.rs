@@ -2,9 +2,8 @@
 
 use std::fs;
 
-use crate::reload::{RELOADED, write};
 use crate::servers::Redis;
-use crate::stage::{Gateway, Stage};
+use crate::stage::{Gateway, RELOADED, Stage, write};
 
 const PASSWORD: &str = "correct-horse-battery-staple";
 

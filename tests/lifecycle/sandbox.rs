@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 
 use crate::process::Program;
-use crate::reload::{REFUSED, RELOADED, write};
-use crate::stage::{Gateway, Stage};
+use crate::reload::REFUSED;
+use crate::stage::{Gateway, RELOADED, Stage, write};
 use crate::support::jwks_of;
 
 const HIDDEN: &str = "a file of the configuration may not be read; where its own permissions allow it, the sandbox does not: it was made of \

@@ -13,9 +13,8 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::reload::write;
 use crate::samples::Scrape;
-use crate::stage::{Gateway, Stage, message};
+use crate::stage::{Gateway, Stage, message, write};
 use crate::support::keys::Key;
 use crate::support::wire::{Message, Stream, read_answer};
 use crate::{eventually, in_time};

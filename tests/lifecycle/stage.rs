@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use keybound::clock::{Clock as _, SystemClock};
@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::api::Api;
-use crate::in_time;
 use crate::issuer::{IssuerServer, Mood};
 use crate::process::Program;
 use crate::samples::Scrape;
@@ -19,6 +18,9 @@ use crate::support::keys::Key;
 use crate::support::mint::{self, Jws};
 use crate::support::wire::{Answer, Dialer, Http, Message, Stream, client_tls};
 use crate::support::{AUDIENCE, HOST, ISSUER, Identity, jwks_of};
+use crate::{eventually, in_time};
+
+pub const RELOADED: &str = "configuration reloaded";
 
 /// An address where nobody listens.
 const NOWHERE: &str = "127.0.0.1:1";
@@ -37,6 +39,8 @@ pub struct Stage {
 pub struct Configuration {
     pub listener: String,
     pub tls: String,
+    /// Further listeners, each behind a comma.
+    pub more_listeners: String,
     pub admin: String,
     pub keys: String,
     pub routes: String,
@@ -48,10 +52,10 @@ pub struct Configuration {
 
 impl Configuration {
     pub fn text(&self) -> String {
-        let Self { listener, tls, admin, keys, routes, limits, telemetry, replay } = self;
+        let Self { listener, tls, more_listeners, admin, keys, routes, limits, telemetry, replay } = self;
         format!(
             "
-listeners: [{{ address: '{listener}', tls: {tls} }}]
+listeners: [{{ address: '{listener}', tls: {tls} }}{more_listeners}]
 issuers: [{{ issuer: '{ISSUER}', audiences: ['{AUDIENCE}'], keys: {keys} }}]
 {replay}
 routes: {routes}
@@ -92,6 +96,7 @@ impl Stage {
             listener: "127.0.0.1:0".to_owned(),
             tls: "{ certificate_file: server.pem, key_file: server.key, client_certificates: { mode: request } }"
                 .to_owned(),
+            more_listeners: String::new(),
             admin: "127.0.0.1:0".to_owned(),
             keys: format!("{{ jwks_uri: '{}' }}", self.issuer.jwks_uri()),
             routes,
@@ -194,6 +199,13 @@ pub fn now() -> i64 {
     SystemClock.now().secs()
 }
 
+/// Writes as an editor does: there is no moment with half a file.
+pub fn write(path: &Path, text: &str) {
+    let next = path.with_extension("next");
+    fs::write(&next, text).unwrap();
+    fs::rename(next, path).unwrap();
+}
+
 /// A GET request.
 pub fn message(path: &str, fields: &[(&str, &str)]) -> Message {
     Message {
@@ -275,6 +287,16 @@ impl Gateway {
         let answer = self.admin("/metrics").await;
         assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
         Scrape::read(answer.text())
+    }
+
+    /// Waits until so many lines say this, and returns the last.
+    pub async fn said(&self, message: &str, times: usize) -> Value {
+        eventually(message, async || {
+            let lines = self.program.lines().into_iter().filter(|line| line["message"] == message);
+            let lines: Vec<Value> = lines.collect();
+            (lines.len() >= times).then(|| lines[times - 1].clone())
+        })
+        .await
     }
 
     /// The access line of a request; it is written when the answer is through.

@@ -5,8 +5,7 @@ use tokio::net::UnixDatagram;
 
 use crate::in_time;
 use crate::issuer::Mood;
-use crate::reload::write;
-use crate::stage::Stage;
+use crate::stage::{Stage, write};
 
 /// The next message, line by line; without the time of a reload, which has to be there.
 async fn heard(socket: &UnixDatagram) -> Vec<String> {

@@ -8,8 +8,7 @@ use serde_json::{Value, json};
 
 use crate::collector::{Collector, Mood, Rotel, Span};
 use crate::eventually;
-use crate::reload::{RELOADED, write};
-use crate::stage::{Configuration, Gateway, Stage, message, now};
+use crate::stage::{Configuration, Gateway, RELOADED, Stage, message, now, write};
 use crate::support::Identity;
 use crate::support::keys::Key;
 use crate::support::wire::{Answer, Http, Message};
