@@ -44,8 +44,14 @@ struct Shared {
     released: watch::Sender<bool>,
 }
 
+/// What `…/large` says.
+const LARGE: &str = match std::str::from_utf8(&[b'x'; 1024 * 1024]) {
+    Ok(text) => text,
+    Err(_) => "",
+};
+
 /// `…/hold` is answered and `…/drip` is finished only when [`Api::release`] says so; `…/socket` echoes over a
-/// WebSocket; everything else is fine at once.
+/// WebSocket; `…/large` is large; everything else is fine at once.
 pub struct Api {
     pub address: SocketAddr,
     shared: Arc<Shared>,
@@ -54,7 +60,11 @@ pub struct Api {
 
 impl Api {
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at("127.0.0.1:0").await
+    }
+
+    pub async fn start_at(address: &str) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             seen: Mutex::default(),
@@ -137,7 +147,8 @@ async fn answer(mut request: Request<Incoming>, shared: &Shared) -> Response<Rep
     if path.ends_with("/hold") {
         released.await;
     }
-    Response::new(Reply { first: Some("fine"), until: None, last: None })
+    let text = if path.ends_with("/large") { LARGE } else { "fine" };
+    Response::new(Reply { first: Some(text), until: None, last: None })
 }
 
 fn upgrade(request: Request<Incoming>) -> Response<Reply> {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use keybound::clock::{Clock as _, SystemClock};
@@ -132,8 +133,15 @@ impl Stage {
 
     /// A gateway that listens, and lives in this environment.
     pub async fn gateway_in(&self, environment: &[(&str, &str)], change: impl FnOnce(&mut Configuration)) -> Gateway {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keybound"));
+        self.gateway_by(command.envs(environment.iter().copied()), change).await
+    }
+
+    /// A gateway that listens, started by this command, to which its arguments are added.
+    pub async fn gateway_by(&self, command: &mut Command, change: impl FnOnce(&mut Configuration)) -> Gateway {
         let file = self.configured(change);
-        Gateway::of(Program::start(self.folder.path(), &["serve", "--config", file], environment)).await
+        command.current_dir(self.folder.path()).env_remove("KEYBOUND_TOKEN").args(["serve", "--config", file]);
+        Gateway::of(Program::run_by(command, Stdio::null())).await
     }
 
     /// Who calls a gateway at this address.
