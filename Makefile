@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz bench bench-all check tools
+.PHONY: help demo test fuzz bench bench-all check sbom tools
 
 # What tests/install put there.
 export PATH := $(CURDIR)/target/interop/bin:$(PATH)
@@ -36,6 +36,11 @@ check: tools ## Formatting, lints, documentation, licenses, advisories and the d
 	cargo deny --locked $(deny) check
 	cargo audit --deny warnings $(audit)
 	cargo test --locked --test house
+
+sbom: ## Write target/keybound.cdx.json: what the program is made of (CycloneDX)
+	command -v cargo-cyclonedx >/dev/null || cargo install --locked --debug cargo-cyclonedx
+	cargo cyclonedx --quiet --format json --spec-version 1.5 --no-build-deps --override-filename keybound.cdx
+	mv keybound.cdx.json target/
 
 tools:
 	@tests/install
