@@ -1,6 +1,7 @@
 //! `keybound serve` reads its configuration again: on SIGHUP, and when the content of a file that it was made of changes.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Weak;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::sleep;
 
 use super::configuration::ConfigArgs;
-use super::sandbox::Sandbox;
+use super::sandbox::{self, Sandbox};
 use super::supervisor;
 
 /// Between two looks at the files. Nobody tells of changes: a mounted ConfigMap changes by a symbolic link far up the path.
@@ -57,7 +58,7 @@ impl Reloader {
                 Some(()) = self.hangup.recv() => true,
                 () = sleep(LOOK_EVERY) => false,
             };
-            self.sources.sandbox.tell_hidden(&mut hidden);
+            self.tell_hidden(&mut hidden).await;
             let cause = match asked {
                 true => "SIGHUP",
                 false if self.files_changed().await => "a file changed",
@@ -70,6 +71,24 @@ impl Reloader {
                 Err(error) => self.cannot_read(&error, cause).await,
             }
         }
+    }
+
+    /// Tells which files are hidden by the sandbox, where nobody else does. `told` is what was hidden the last time.
+    async fn tell_hidden(&self, told: &mut BTreeSet<PathBuf>) {
+        let mut files = self.sources.sandbox.unreported();
+        let look = spawn_blocking(move || {
+            files.retain(|file| sandbox::is_hidden(file));
+            files
+        });
+        let Ok(hidden) = look.await else { return };
+        let hidden = BTreeSet::from_iter(hidden);
+        for file in hidden.difference(told) {
+            tracing::error!(
+                file = %file.display(),
+                "the sandbox hides this file, which came after the start: without it, no host or no new key is found. Restart"
+            );
+        }
+        *told = hidden;
     }
 
     /// Whether a file holds something else than it did; then waits until it is all there.
@@ -121,10 +140,11 @@ impl Reloader {
             }
         };
         let telemetry = settings.telemetry.clone();
-        self.sources.sandbox.follow(&settings);
+        let key_files = sandbox::key_files(&settings);
         match server.reload(settings, self.log.access(&telemetry)) {
             Ok(mut changes) => {
                 done(true);
+                self.sources.sandbox.follow(key_files);
                 tell(&warnings);
                 if telemetry != self.telemetry {
                     changes.add_section("telemetry");

@@ -85,7 +85,8 @@ impl Needs {
     fn of(files: &Files, settings: &Settings, passed: &PassedSockets, may_read: &[PathBuf]) -> anyhow::Result<Self> {
         let mut needs = Self::default();
         let shared = Shared::find();
-        for file in files.paths().chain(key_files(settings)) {
+        let key_files = key_files(settings);
+        for file in files.paths().chain(key_files.iter().map(PathBuf::as_path)) {
             needs.read_file(file, &shared)?;
         }
         let admin = &settings.admin.address;
@@ -150,11 +151,13 @@ fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("{} has no absolute path", path.display()))
 }
 
-fn key_files(settings: &Settings) -> impl Iterator<Item = &Path> {
-    settings.issuers.iter().filter_map(|issuer| match &issuer.source {
-        KeySource::File(path) => Some(path.as_path()),
+/// JWK sets, which somebody else than the configuration reads again.
+pub fn key_files(settings: &Settings) -> Vec<PathBuf> {
+    let files = settings.issuers.iter().filter_map(|issuer| match &issuer.source {
+        KeySource::File(path) => Some(path.clone()),
         KeySource::Discover | KeySource::Uri(_) => None,
-    })
+    });
+    files.collect()
 }
 
 /// The files of certificate authorities that the system trusts, where rustls-native-certs looks.
@@ -172,7 +175,6 @@ pub struct Sandbox {
     state: State,
     /// Files of the configuration that are allowed by themselves.
     alone: BTreeSet<PathBuf>,
-    /// JWK sets, which somebody else than the configuration reads again.
     key_files: Vec<PathBuf>,
     /// What a name leads to must stay the inode that the rule is about: of what is in `/proc` another one is made when
     /// nobody holds the last.
@@ -220,8 +222,7 @@ impl SandboxArgs {
         let (state, held) = restrict(&needs).context("the sandbox cannot be entered")?;
         let fits = self.sandbox == Wanted::Auto || state == State::Whole;
         ensure!(fits, "--sandbox required: Landlock is {state} in this kernel, or in this container");
-        let key_files = key_files(settings).map(Path::to_owned).collect();
-        Ok(Sandbox { state, alone: needs.alone, key_files, _held: held })
+        Ok(Sandbox { state, alone: needs.alone, key_files: key_files(settings), _held: held })
     }
 }
 
@@ -270,14 +271,22 @@ impl Sandbox {
         }
     }
 
-    /// From now on these settings are in force.
-    pub fn follow(&mut self, settings: &Settings) {
-        self.key_files = key_files(settings).map(Path::to_owned).collect();
+    /// From now on the JWK sets of the configuration in force are these.
+    pub fn follow(&mut self, key_files: Vec<PathBuf>) {
+        self.key_files = key_files;
+    }
+
+    /// Files that nobody reports when they are hidden: those by which names get addresses, and JWK sets.
+    pub fn unreported(&self) -> Vec<PathBuf> {
+        if !self.is_there() {
+            return Vec::new();
+        }
+        NAMES.into_iter().map(PathBuf::from).chain(self.key_files.iter().cloned()).collect()
     }
 
     /// Tells which of the files that a configuration names it keeps from being read.
     pub fn explain(&self, files: &Files) {
-        for file in files.paths().filter(|file| self.hides(file)) {
+        for file in files.paths().filter(|file| self.is_there() && is_hidden(file)) {
             tracing::error!(
                 file = %file.display(),
                 "a file of the configuration may not be read; where its own permissions allow it, the sandbox does not: it was \
@@ -286,32 +295,24 @@ impl Sandbox {
         }
     }
 
-    /// Tells, once, which files that nobody reports otherwise cannot be read: those by which names get addresses, and JWK
-    /// sets. `told` is what was hidden when this was last asked.
-    pub fn tell_hidden(&self, told: &mut BTreeSet<PathBuf>) {
-        let files = NAMES.into_iter().map(Path::new).chain(self.key_files.iter().map(PathBuf::as_path));
-        let hidden: BTreeSet<PathBuf> = files.filter(|file| self.hides(file)).map(Path::to_owned).collect();
-        for file in hidden.difference(told) {
-            tracing::error!(
-                file = %file.display(),
-                "the sandbox hides this file, which came after the start: without it, no host or no new key is found. Restart"
-            );
-        }
-        *told = hidden;
-    }
-
-    fn hides(&self, file: &Path) -> bool {
-        self.is_there() && File::open(file).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
-    }
-
     const fn is_there(&self) -> bool {
         matches!(self.state, State::Part | State::Whole)
     }
 }
 
+/// Whether a file is there and may not be read. Blocks; what is no file, such as a pipe, is not opened.
+pub fn is_hidden(file: &Path) -> bool {
+    let is_file = fs::metadata(file).is_ok_and(|found| found.is_file());
+    is_file && File::open(file).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+    use std::process::Command;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
 
     use super::*;
 
@@ -350,6 +351,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         symlink("/etc", folder.path().join("etc")).unwrap();
         assert_eq!(allowed_for(&folder.path().join("etc/api.pem")), [Path::new("/etc/api.pem")]);
+    }
+
+    #[test]
+    fn a_pipe_is_not_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        // Who opens it waits for somebody who writes.
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || tell.send(is_hidden(&pipe)));
+        assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(false));
     }
 
     #[test]

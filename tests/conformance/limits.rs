@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 
 use crate::support::keys::Key;
+use crate::support::mint;
 use crate::support::shape::assert_refusal;
 use crate::support::shot::Shot;
 use crate::support::wire::{Answer, Http, PATIENCE, read_answer, read_one};
@@ -365,10 +366,7 @@ async fn from(address: &str, world: &World, shot: &Shot) -> u16 {
 
 fn bent(shot: Shot) -> Shot {
     shot.with(|shot| {
-        shot.proof.as_mut().unwrap().edit_signature = Some(|mut signature| {
-            signature[40] ^= 1;
-            signature
-        });
+        shot.proof.as_mut().unwrap().edit_signature = Some(mint::bent);
     })
 }
 

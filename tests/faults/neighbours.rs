@@ -26,14 +26,10 @@ pub fn upstream_at(address: SocketAddr) -> impl FnOnce(&mut Configuration) {
     }
 }
 
-#[tokio::test]
-async fn an_upstream_that_fails_in_every_way() {
-    let stage = Arc::new(Stage::set().await);
-    let relay = Relay::to(stage.api.address).await;
-    let gateway = stage.gateway_with(upstream_at(relay.address)).await;
-    let crowd = Crowd::gathers(&stage, gateway.address);
+/// What is behind the relay fails in each way, and the crowd hears this of it.
+async fn goes_through(gateway: &Gateway, relay: &Relay, crowd: &Crowd, troubles: [(Mood, u16); 4]) {
     crowd.passes().await;
-    for (mood, status) in [(Mood::Killed, 502), (Mood::Paused, 504), (SLOW, 200), (Mood::Mad, 502)] {
+    for (mood, status) in troubles {
         relay.becomes(mood).await;
         crowd.is_told(status).await;
         // Nobody who asks whether it is ready sends clients away for this: no other gateway would do better.
@@ -42,6 +38,16 @@ async fn an_upstream_that_fails_in_every_way() {
         crowd.passes().await;
     }
     crowd.is_robbed_in_vain().await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_fails_in_every_way() {
+    let stage = Arc::new(Stage::set().await);
+    let relay = Relay::to(stage.api.address).await;
+    let gateway = stage.gateway_with(upstream_at(relay.address)).await;
+    let crowd = Crowd::gathers(&stage, gateway.address);
+    goes_through(&gateway, &relay, &crowd, [(Mood::Killed, 502), (Mood::Paused, 504), (SLOW, 200), (Mood::Mad, 502)])
+        .await;
     crowd.goes(&stage.api, &[200, 502, 504]).await;
 }
 
@@ -55,15 +61,8 @@ async fn a_replay_store_that_fails_in_every_way() {
     });
     let gateway = gateway.await;
     let crowd = Crowd::gathers(&stage, gateway.address);
-    crowd.passes().await;
-    for (mood, status) in [(Mood::Killed, 503), (Mood::Paused, 503), (SLOW, 200), (Mood::Mad, 503)] {
-        relay.becomes(mood).await;
-        crowd.is_told(status).await;
-        assert_eq!(gateway.readiness().await.0, 200);
-        relay.becomes(Mood::Well).await;
-        crowd.passes().await;
-    }
-    crowd.is_robbed_in_vain().await;
+    goes_through(&gateway, &relay, &crowd, [(Mood::Killed, 503), (Mood::Paused, 503), (SLOW, 200), (Mood::Mad, 503)])
+        .await;
     // Proofs from before it vouches for the store again are signed anew.
     crowd.goes(&stage.api, &[200, 401, 503]).await;
 }

@@ -3,6 +3,7 @@
 
 use crate::reload::reload;
 use crate::stage::{Configuration, Gateway, Stage, message};
+use crate::support::mint::bent;
 use crate::support::wire::Message;
 
 /// More good signatures than a key needs to get a table.
@@ -35,10 +36,7 @@ async fn until_there_are_tables(stage: &Stage, gateway: &Gateway) {
 fn forged(stage: &Stage) -> Message {
     let token = stage.token().compact();
     let mut proof = stage.proof(&token, "GET", "/api/item");
-    proof.edit_signature = Some(|mut signature| {
-        signature[40] ^= 1;
-        signature
-    });
+    proof.edit_signature = Some(bent);
     message("/api/item", &[("Authorization", &format!("DPoP {token}")), ("DPoP", &proof.compact())])
 }
 

@@ -29,13 +29,13 @@ impl Gateway {
 
 impl Stage {
     /// Changes the configuration file of a gateway that runs.
-    fn changes(&self, change: impl FnOnce(&mut Configuration)) {
+    pub fn changes(&self, change: impl FnOnce(&mut Configuration)) {
         let mut configuration = self.configuration();
         change(&mut configuration);
         write(&self.file("keybound.yaml"), &configuration.text());
     }
 
-    fn another_route(&self) -> String {
+    pub fn another_route(&self) -> String {
         format!("\n  - {{ name: new, match: {{ path_prefix: /new }}, upstream: 'http://{}' }}", self.api.address)
     }
 }

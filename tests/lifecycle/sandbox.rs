@@ -15,6 +15,9 @@ use crate::support::jwks_of;
 const HIDDEN: &str = "a file of the configuration may not be read; where its own permissions allow it, the sandbox does not: it was made of \
                       the files that were named at the start. Restart, or start with --may-read and its folder";
 
+const HIDDEN_SINCE: &str =
+    "the sandbox hides this file, which came after the start: without it, no host or no new key is found. Restart";
+
 impl Stage {
     /// A gateway whose sandbox is as these arguments want it.
     async fn gateway_in_sandbox(&self, sandbox: &[&str]) -> Gateway {
@@ -23,16 +26,6 @@ impl Stage {
         let gateway = Gateway::of(Program::start(self.folder.path(), &arguments, &[])).await;
         gateway.program.says("ready").await;
         gateway
-    }
-
-    /// A configuration with another route.
-    fn with_another_route(&self, name: &str) -> String {
-        let mut configuration = self.configuration();
-        configuration.routes += &format!(
-            "\n  - {{ name: {name}, match: {{ path_prefix: /{name} }}, upstream: 'http://{}' }}",
-            self.api.address
-        );
-        configuration.text()
     }
 }
 
@@ -136,7 +129,7 @@ async fn a_file_elsewhere_is_not_read_and_the_log_says_what_to_do() {
     assert_eq!((&hidden["level"], &hidden["file"]), (&json!("ERROR"), &json!(moved)));
     assert_eq!(gateway.status(&stage.call("/api/item")).await, 200);
     // What is named where it was allowed is read all the same.
-    write(&stage.file("keybound.yaml"), &stage.with_another_route("new"));
+    stage.changes(|configuration| configuration.routes += &stage.another_route());
     gateway.said(RELOADED, 1).await;
     assert_eq!(gateway.status(&stage.call("/new/item")).await, 200);
 
@@ -258,15 +251,13 @@ async fn a_file_of_names_that_was_replaced_is_told_once() {
     enter.args(["--target", &process, "--user", "--mount", "--preserve-credentials", "mount", "--bind"]);
     assert!(enter.arg(&hosts).arg("/etc/hosts").status().unwrap().success());
 
-    let told =
-        "the sandbox hides this file, which came after the start: without it, no host or no new key is found. Restart";
-    let line = gateway.said(told, 1).await;
+    let line = gateway.said(HIDDEN_SINCE, 1).await;
     assert_eq!((&line["level"], &line["file"]), (&json!("ERROR"), &json!("/etc/hosts")));
     // It looks again before it sees the change.
-    write(&stage.file("keybound.yaml"), &stage.with_another_route("new"));
+    stage.changes(|configuration| configuration.routes += &stage.another_route());
     gateway.said(RELOADED, 1).await;
     let lines = gateway.program.lines();
-    assert_eq!(lines.iter().filter(|line| line["message"] == told).count(), 1);
+    assert_eq!(lines.iter().filter(|line| line["message"] == HIDDEN_SINCE).count(), 1);
     assert_eq!(gateway.status(&stage.call("/new/item")).await, 200);
 }
 
@@ -303,4 +294,42 @@ async fn a_configuration_may_come_through_a_pipe() {
     let gateway = Gateway::of(Program::run_by(&mut command, Stdio::null())).await;
     gateway.program.says("ready").await;
     assert_eq!(gateway.status(&stage.call("/api/item")).await, 200);
+}
+
+#[tokio::test]
+async fn a_jwk_set_that_is_replaced_in_a_shared_folder_is_told() {
+    let stage = Stage::set().await;
+    let set = |name: &str| {
+        let file = tempfile::Builder::new().tempfile_in("/tmp").unwrap();
+        fs::write(file.path(), jwks_of(&[(name, &stage.issuer_key)]).to_string()).unwrap();
+        file
+    };
+    let file = set("k1");
+    let keys = format!("{{ jwks_file: '{}' }}", file.path().display());
+    let gateway = stage.gateway_with(|configuration| configuration.keys = keys).await;
+    let alone = "this file lies where others keep theirs: written anew it is read again, replaced it is not";
+    assert_eq!(gateway.said(alone, 1).await["file"], json!(file.path()));
+    set("k2").persist(file.path()).unwrap();
+    assert_eq!(gateway.said(HIDDEN_SINCE, 1).await["file"], json!(file.path()));
+    // The keys that it had serve.
+    assert_eq!(gateway.status(&stage.call("/api/item")).await, 200);
+}
+
+#[tokio::test]
+async fn authorities_in_several_folders_and_behind_links_can_be_read() {
+    let stage = Stage::set().await;
+    let folders = [(); 4].map(|()| tempfile::tempdir().unwrap());
+    let [one, other, target, elsewhere] = folders.each_ref().map(|folder| folder.path().join("ca.pem"));
+    for file in [&one, &target, &elsewhere] {
+        fs::copy(stage.file("server.pem"), file).unwrap();
+    }
+    symlink(&target, &other).unwrap();
+    let named = format!("{}:{}", folders[0].path().display(), folders[1].path().display());
+    let gateway = stage.gateway_in(&[("SSL_CERT_DIR", &named)], |_| {}).await;
+    gateway.program.says("ready").await;
+    let calls = [one, other, target, elsewhere].map(|file| opened(&file, libc_flags::READ));
+    let results = called_by_each_thread(gateway.program.id(), &calls);
+    let [read @ .., hidden] = &results[..] else { panic!("{results:?}") };
+    assert!(read.iter().flatten().all(|result| *result == 0), "{results:?}");
+    assert!(hidden.iter().all(|result| *result == libc_flags::EACCES), "{results:?}");
 }

@@ -13,9 +13,11 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::process::Program;
 use crate::samples::Scrape;
-use crate::stage::{Gateway, Stage, message, write};
+use crate::stage::{Gateway, Stage, message};
 use crate::support::keys::Key;
+use crate::support::mint::bent;
 use crate::support::wire::{Message, Stream, read_answer};
 use crate::{eventually, in_time};
 
@@ -105,12 +107,7 @@ impl<'s> Client<'s> {
         };
         let mut proof = self.stage.proof_by(&self.key, &self.token, "GET", path);
         match request {
-            Request::BadSignature => {
-                proof.edit_signature = Some(|mut signature| {
-                    signature[40] ^= 1;
-                    signature
-                })
-            }
+            Request::BadSignature => proof.edit_signature = Some(bent),
             Request::Stale => drop(proof.claims.insert("iat".into(), json!(crate::stage::now() - 600))),
             _ => {}
         }
@@ -195,12 +192,9 @@ struct Held {
 }
 
 impl Held {
-    fn by(process: u32) -> Self {
-        let count = |what: &str| fs::read_dir(format!("/proc/{process}/{what}")).unwrap().count();
-        let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-        let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        let kib = memory.trim().trim_end_matches(" kB").parse().unwrap();
-        Self { kib, descriptors: count("fd"), threads: count("task") }
+    fn by(program: &Program) -> Self {
+        let count = |what: &str| fs::read_dir(format!("/proc/{}/{what}", program.id())).unwrap().count();
+        Self { kib: program.memory("VmRSS") / 1024, descriptors: count("fd"), threads: count("task") }
     }
 }
 
@@ -219,7 +213,6 @@ async fn soak() {
     stage.api.counts_only();
     let quiet = "{ access_log: false }".to_owned();
     let gateway = stage.gateway_with(|configuration| configuration.telemetry = quiet.clone()).await;
-    let process = gateway.program.id();
     let mut clients: Vec<Client<'_>> = (0..CLIENTS).map(|_| Client::new(&stage)).collect();
 
     let (mut all, began) = (Seen::default(), Instant::now());
@@ -231,10 +224,10 @@ async fn soak() {
     let (running, reloads) = (AtomicBool::new(true), AtomicU64::new(0));
     let change = async {
         while running.load(Relaxed) {
-            let mut configuration = stage.configuration();
-            configuration.telemetry.clone_from(&quiet);
-            configuration.limits = format!("{{ body_bytes: {}MiB }}", 1 + reloads.load(Relaxed) % 2);
-            write(&stage.file("keybound.yaml"), &configuration.text());
+            stage.changes(|configuration| {
+                configuration.telemetry.clone_from(&quiet);
+                configuration.limits = format!("{{ body_bytes: {}MiB }}", 1 + reloads.load(Relaxed) % 2);
+            });
             gateway.program.signal("HUP");
             let before = reloads.fetch_add(1, Relaxed);
             eventually("a reload", async || (gateway.reloads().await.0 > before as f64).then_some(())).await;
@@ -245,7 +238,7 @@ async fn soak() {
         let mut quarters = Vec::new();
         for _ in 0..4 {
             let seen = drive_all(&gateway, &mut clients, Some(every), quarter).await;
-            let held = Held::by(process);
+            let held = Held::by(&gateway.program);
             println!("p99 {:.2} ms of {} good requests, {held:?}", p99(&seen.latencies), seen.latencies.len());
             quarters.push((p99(&seen.latencies), held));
             all.add(Seen { latencies: Vec::new(), ..seen });

@@ -119,14 +119,10 @@ pub(super) fn verifier(
 struct UsedAsAllowed(Arc<dyn ClientCertVerifier>);
 
 impl UsedAsAllowed {
-    /// Whether the certificate's key may do this; one that names no usage may do anything. What cannot be read is
-    /// refused by the library.
+    /// Whether the certificate's key may do this; one that names no usage may do anything, one that cannot be read nothing.
     fn allows(certificate: &CertificateDer<'_>, usage: fn(&KeyUsage) -> bool) -> bool {
-        let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return true };
-        match certificate.key_usage() {
-            Ok(extension) => extension.is_none_or(|extension| usage(extension.value)),
-            Err(_) => false,
-        }
+        let Ok((_, certificate)) = X509Certificate::from_der(certificate) else { return false };
+        certificate.key_usage().is_ok_and(|extension| extension.is_none_or(|extension| usage(extension.value)))
     }
 }
 

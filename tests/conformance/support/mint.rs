@@ -52,6 +52,12 @@ impl Jws {
     }
 }
 
+/// A signature with another bit: of one by ES256, in its s.
+pub fn bent(mut signature: Vec<u8>) -> Vec<u8> {
+    signature[40] ^= 1;
+    signature
+}
+
 pub fn ath(token: &str) -> String {
     b64(Sha256::digest(token.as_bytes()))
 }
