@@ -14,6 +14,7 @@ demo: ## Play the stories on loopback; ARGS=--serve leaves it running
 test: tools ## Install what the tests need, then run all of them
 	cargo test --locked
 	cargo test --locked --config tests/optimized.toml --test conformance --test known_key
+	cargo test --locked --features models --lib -- models::
 
 fuzz: ## Run each fuzz target for a moment; ARGS="htu 600" runs one for ten minutes
 	fuzz/run $(or $(ARGS),all 10)

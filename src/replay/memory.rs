@@ -7,8 +7,18 @@
 //! The one thing that shards share is the number of free places, so that the log as a whole has a capacity.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
+#[cfg(not(feature = "models"))]
+use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+#[cfg(feature = "models")]
+use loom::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
 use super::digest::Secret;
 use super::facts::Facts;
@@ -20,7 +30,7 @@ use crate::time::UnixTime;
 use crate::verify::{Proof, ProofRules};
 
 /// A power of two. Enough that two threads rarely meet, and that sweeping one takes moments.
-const SHARDS: usize = 256;
+const SHARDS: usize = if cfg!(feature = "models") { 2 } else { 256 };
 
 /// The log. Shared by reference between threads; no call waits for anything but a lock held for moments.
 pub struct MemoryLog {
@@ -168,3 +178,7 @@ pub(super) fn stale() -> Refusal {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+#[cfg(feature = "models")]
+mod models;
