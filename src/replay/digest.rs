@@ -75,6 +75,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn places_are_spread() {
+        let secret = Secret::new();
+        let proofs = [1, 2, 3].map(|byte| secret.proof(&ReplayKey([byte; 32])).place());
+        let keys = [1, 2, 3].map(|byte| secret.key(&[byte; 32]).1.place());
+        for [first, second, third] in [proofs, keys] {
+            assert!(first != second && second != third && first != third);
+        }
+    }
+
+    #[test]
     fn two_logs_do_not_share_their_order() {
         let (one, other) = (Secret::new(), Secret::new());
         let [first, second] = [ReplayKey([1; 32]), ReplayKey([2; 32])];

@@ -58,3 +58,41 @@ impl Facts {
             .found(format!("{:.0} s before", remembers_since.seconds_since(self.issued_at).ceil()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const SINCE: UnixTime = UnixTime::from_secs(1_700_000_000);
+    const MOMENT: Duration = Duration::from_millis(1);
+
+    fn facts(issued_at: UnixTime, nonce: Option<UnixTime>) -> Facts {
+        Facts { replay_key: ReplayKey([1; 32]), key: [1; 32], issued_at, nonce, accepted_until: SINCE }
+    }
+
+    #[test]
+    fn the_fence_stands_between_what_is_remembered_and_what_is_not() {
+        let (before, after) = (SINCE - MOMENT, SINCE + MOMENT);
+        for (issued_at, nonce, now, alone, shared) in [
+            (SINCE, None, SINCE, None, None),
+            (after, None, SINCE, None, None),
+            (before, None, after, Some(Reason::ProofBeforeStart), Some(Reason::ProofBeforeStart)),
+            // A nonce of ours says more than the client's word.
+            (before, Some(SINCE), after, None, Some(Reason::ProofBeforeStart)),
+            (before, Some(after), after, None, Some(Reason::ProofBeforeStart)),
+            (after, Some(SINCE), after, None, None),
+            (after, Some(SINCE), before, None, None),
+            // Another nonce helps, unless the moment is still to come.
+            (after, Some(before), after, Some(Reason::ProofNonce), Some(Reason::ProofNonce)),
+            (after, Some(before), SINCE, Some(Reason::ProofNonce), Some(Reason::ProofNonce)),
+            (after, Some(before), before, Some(Reason::ProofBeforeStart), Some(Reason::ProofBeforeStart)),
+        ] {
+            let facts = facts(issued_at, nonce);
+            let reason = |outcome: Result<(), Refusal>| outcome.err().map(|refusal| refusal.reason());
+            let outcomes = (reason(facts.check_fence(SINCE, now)), reason(facts.check_shared_fence(SINCE, now)));
+            assert_eq!(outcomes, (alone, shared), "{issued_at:?} {nonce:?} {now:?}");
+        }
+    }
+}

@@ -61,6 +61,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_over_lies_about_for_less_than_a_tally_and_is_not_swept_all_the_time() {
+        let grid = Grid::of_stay(120_000);
+        let tally = grid.step * STEPS_OF_A_TALLY;
+        assert!((tally / 2..tally).contains(&grid.patience()), "{} of {tally}", grid.patience());
+    }
+
+    #[test]
     fn a_step_never_ends_before_what_lies_in_it() {
         let grid = Grid::of_stay(120_000);
         for millis in (-4_000_000..4_000_000).step_by(7) {

@@ -257,21 +257,6 @@ impl AccessToken {
         self.claims.confirmation()
     }
 
-    /// `scope`.
-    pub fn scope(&self) -> Option<&str> {
-        self.claims.scope()
-    }
-
-    /// `acr`.
-    pub fn acr(&self) -> Option<&str> {
-        self.claims.acr()
-    }
-
-    /// `auth_time`.
-    pub const fn auth_time(&self) -> Option<UnixTime> {
-        self.claims.auth_time()
-    }
-
     /// Any claim, for forwarding.
     pub fn claim(&self, name: &str) -> Option<&Value> {
         self.claims.claim(name)

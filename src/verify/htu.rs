@@ -107,6 +107,15 @@ mod tests {
         assert!(!same_target(&format!("{URL}?{}", "x".repeat(5000)).to_uppercase(), URL));
     }
 
+    #[test]
+    fn only_so_much_is_brought_into_its_normal_form() {
+        let of_length =
+            |length: usize| format!("HTTPS://rs.example/{}", "x".repeat(length - "https://rs.example/".len()));
+        for (length, same) in [(MAX_HTU_BYTES, true), (MAX_HTU_BYTES + 1, false)] {
+            assert_eq!(same_target(&of_length(length), &of_length(length).to_lowercase()), same);
+        }
+    }
+
     proptest! {
         #[test]
         fn never_panics_and_what_is_normal_stays(htu in "\\PC{0,60}", path in "(/[a-z0-9._~-]{0,6}){0,4}") {

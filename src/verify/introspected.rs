@@ -241,11 +241,23 @@ mod tests {
         });
         let text =
             format!("{header}.{}.{}", base64url::encode(claims.to_string().as_bytes()), base64url::encode(&[1; 256]));
-        let rules = IssuerRules::new("https://as.example.com/", vec!["https://rs.example.com/resource".to_owned()]);
+        let mut rules = IssuerRules::new("https://as.example.com/", vec!["https://rs.example.com/resource".to_owned()]);
         let now = UnixTime::from_secs(1_514_797_892);
         let keys = Keyset::default();
-        let read = Introspected::read_signed(text.as_bytes(), TokenHash::of("x"), &rules, &keys, "rs", now);
-        assert_eq!(read.unwrap_err(), BadAnswer::KeyUnknown);
+        let read = |rules: &IssuerRules| {
+            Introspected::read_signed(text.as_bytes(), TokenHash::of("x"), rules, &keys, "rs", now)
+        };
+        assert_eq!(read(&rules).unwrap_err(), BadAnswer::KeyUnknown);
+        // Whatever its keys: the issuer does not sign like this.
+        rules.algorithms = vec![crate::verify::Algorithm::Es256];
+        assert_eq!(read(&rules).unwrap_err(), "an alg that is accepted of the issuer".into());
+        for (reason, expected) in [
+            (Reason::TokenSignature, "a signature of the issuer"),
+            (Reason::TokenCritical, "a header without crit and b64"),
+            (Reason::TokenMalformed, "a signed JWT"),
+        ] {
+            assert_eq!(BadAnswer::of(&reason.into()), expected.into());
+        }
     }
 
     proptest! {

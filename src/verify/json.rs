@@ -169,7 +169,18 @@ mod tests {
             assert!(Json::object(bad.as_bytes()).is_none(), "{bad:.40}");
         }
         assert!(Json::object(b"{\"a\":\"\xff\"}").is_none());
-        assert!(Json::object(br#"{"a":1.5,"b":[{"a":null}],"c":{"a":true}}"#).is_some());
+        let good = r#"{"a":1.5,"b":[{"a":null}],"c":{"a":true},"d":-1,"e":1,"f":"x"}"#;
+        let read = Json::object(good.as_bytes()).unwrap();
+        assert_eq!(*read.members(), *serde_json::from_str::<Value>(good).unwrap().as_object().unwrap());
+    }
+
+    #[test]
+    fn objects_and_arrays_nest_to_a_bound() {
+        for (open, close) in [("{\"a\":", "}"), ("[", "]")] {
+            let nested = |depth: usize| format!("{{\"a\":{}1{}}}", open.repeat(depth - 1), close.repeat(depth - 1));
+            assert!(Json::object(nested(MAX_DEPTH).as_bytes()).is_some(), "{open}");
+            assert!(Json::object(nested(MAX_DEPTH + 1).as_bytes()).is_none(), "{open}");
+        }
     }
 
     proptest! {

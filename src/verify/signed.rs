@@ -212,7 +212,10 @@ mod tests {
         let encrypted = base64url::encode(br#"{"alg":"dir","enc":"A256GCM"}"#) + ".a.b.c.d";
         // Five segments make no JWE of a header that a lenient reader takes for a signature's; nor do stray bits.
         assert!(!is_opaque(&format!("{header}.a.b.c.d")) && !is_opaque(&format!("{header}=.a.b")));
-        for opaque in ["", "x", "2YotnFZFEjr1zCsicMWpAA", "a.b.c", published, &encrypted, &segments("[1]"), &header] {
+        let blank = base64url::encode(b" \n ") + ".a.b";
+        for opaque in
+            ["", "x", &blank, "2YotnFZFEjr1zCsicMWpAA", "a.b.c", published, &encrypted, &segments("[1]"), &header]
+        {
             assert!(is_opaque(opaque), "{opaque}");
         }
     }

@@ -154,6 +154,14 @@ impl Link {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Identity(Arc<str>);
 
+#[cfg(test)]
+impl Identity {
+    /// One that no server has.
+    pub(super) fn invented(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
 /// How far the store's clock is ahead of ours, at least, in seconds; its answer to `TIME` was made at some moment between
 /// two of ours. Keys expire by the store's clock, and proofs by the gateways'.
 pub(super) fn clock_off(asked: UnixTime, (seconds, micros): (i64, i64), answered: UnixTime) -> f64 {

@@ -142,3 +142,53 @@ impl fmt::Debug for Credentials {
         f.debug_struct("Credentials").field("username", &self.username).field("password", &password).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secured(files: u8) -> RedisSettings {
+        let roots = rustls::RootCertStore::empty();
+        let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let server = Address { host: "redis.example".to_owned(), port: 6379 };
+        RedisSettings { tls: Some(Arc::new(tls)), tls_files: vec![[files; 32]], ..RedisSettings::single(server) }
+    }
+
+    #[test]
+    fn it_is_another_store_if_anything_but_the_way_to_it_is_another() {
+        let here = secured(1);
+        assert!(here == secured(1) && here.is_same_store(&secured(1)));
+        let changes: [fn(&mut RedisSettings); 8] = [
+            |other| other.servers[0].port = 6380,
+            |other| other.topology = Topology::Cluster,
+            |other| (other.tls, other.tls_files) = (None, Vec::new()),
+            |other| other.tls = None,
+            |other| other.database = 1,
+            |other| other.key_prefix.clear(),
+            |other| other.timeout *= 2,
+            |other| other.on_failure = OnFailure::Local,
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut other = secured(1);
+            change(&mut other);
+            assert!(here != other && !here.is_same_store(&other) && !other.is_same_store(&here), "{number}");
+        }
+    }
+
+    #[test]
+    fn it_is_the_same_store_reached_with_other_secrets() {
+        let somebody = Credentials { username: Some("gateway".to_owned()), password: Some("new".to_owned().into()) };
+        let here = secured(1);
+        for other in [secured(2), RedisSettings { credentials: somebody.clone(), ..secured(1) }] {
+            assert!(here != other && here.is_same_store(&other));
+            assert!(here.reached_like(&other) == other);
+        }
+        let sentinels = |credentials: Credentials, master: &str| RedisSettings {
+            topology: Topology::Sentinel { master: master.to_owned(), credentials },
+            ..secured(1)
+        };
+        let here = sentinels(Credentials::default(), "main");
+        assert!(here.is_same_store(&sentinels(somebody.clone(), "main")));
+        assert!(!here.is_same_store(&sentinels(somebody, "other")));
+    }
+}

@@ -206,3 +206,29 @@ async fn identify<'l>(
     // Behind one address there may be a balancer.
     if identities.all(|other| other == first) { Ok(first) } else { Err(Failure::Several(address.clone())) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_holds_a_slot_vouches_for_what_it_was_given_since_it_is_known() {
+        let memory = Identity::invented;
+        let (long_ago, lately, now) = (UnixTime::from_secs(100), UnixTime::from_secs(200), UnixTime::from_secs(300));
+        let owner = |name: &str, since| Some(Owner { identity: memory(name), since });
+        let vouches =
+            |before: Option<Owner>, met, alive: bool| since(before.as_ref(), &memory("a"), met, now, |_| alive);
+        for alive in [true, false] {
+            // The same as before.
+            assert_eq!(vouches(owner("a", long_ago), Some(lately), alive), long_ago);
+            assert_eq!(vouches(owner("a", long_ago), None, alive), long_ago);
+            // Nobody held it, or one that was met just now has it.
+            assert_eq!(vouches(None, Some(long_ago), alive), now);
+            assert_eq!(vouches(owner("b", long_ago), None, alive), now);
+        }
+        // Handed over by a master that lives, in order; by one that is gone, nobody knows how.
+        assert_eq!(vouches(owner("b", long_ago), Some(lately), true), lately);
+        assert_eq!(vouches(owner("b", lately), Some(long_ago), true), lately);
+        assert_eq!(vouches(owner("b", long_ago), Some(lately), false), now);
+    }
+}

@@ -85,32 +85,9 @@ impl Directory {
         }
     }
 
-    /// The master that more than half of all Sentinels name.
     async fn named_master(&mut self, question: &redis::Cmd) -> Result<Vec<Holding>, Failure> {
         let answers = self.ask::<Option<(String, u16)>>(self.seeds.clone(), question).await;
-        let of = self.seeds.len();
-        let mut votes: HashMap<(String, u16), usize> = HashMap::new();
-        let mut failure = None;
-        for (_, answer) in answers {
-            match answer {
-                Ok(Some(named)) => *votes.entry(named).or_default() += 1,
-                Ok(None) => failure = Some(Failure::Pending),
-                Err(error) => failure = Some(error),
-            }
-        }
-        match votes.into_iter().max_by_key(|(_, votes)| *votes) {
-            Some(((host, port), votes)) if votes * 2 > of => {
-                Ok(vec![Holding { address: Address { host, port }, slots: vec![0..=0] }])
-            }
-            Some((_, answers)) => Err(Failure::Minority { answers, of, what: "Sentinels" }),
-            None => Err(match failure {
-                Some(Failure::Pending) | None => {
-                    let what = "Sentinels that know a master of the configured name";
-                    Failure::Minority { answers: 0, of, what }
-                }
-                Some(failure) => failure,
-            }),
-        }
+        elected(answers.into_iter().map(|(_, answer)| answer), self.seeds.len())
     }
 
     /// The view of the node that knows of the latest change, if more than half of the masters in it were heard.
@@ -188,6 +165,35 @@ fn dial(settings: &RedisSettings) -> Dial {
     }
 }
 
+/// The master that more than half of all Sentinels name.
+fn elected(
+    answers: impl Iterator<Item = Result<Option<(String, u16)>, Failure>>,
+    of: usize,
+) -> Result<Vec<Holding>, Failure> {
+    let mut votes: HashMap<(String, u16), usize> = HashMap::new();
+    let mut failure = None;
+    for answer in answers {
+        match answer {
+            Ok(Some(named)) => *votes.entry(named).or_default() += 1,
+            Ok(None) => failure = Some(Failure::Pending),
+            Err(error) => failure = Some(error),
+        }
+    }
+    match votes.into_iter().max_by_key(|(_, votes)| *votes) {
+        Some(((host, port), votes)) if votes * 2 > of => {
+            Ok(vec![Holding { address: Address { host, port }, slots: vec![0..=0] }])
+        }
+        Some((_, answers)) => Err(Failure::Minority { answers, of, what: "Sentinels" }),
+        None => Err(match failure {
+            Some(Failure::Pending) | None => {
+                let what = "Sentinels that know a master of the configured name";
+                Failure::Minority { answers: 0, of, what }
+            }
+            Some(failure) => failure,
+        }),
+    }
+}
+
 /// The view that knows of the latest change, if more than half of the masters in it were heard.
 fn believed(views: Vec<View>) -> Result<View, Failure> {
     let heard: Vec<String> = views.iter().map(|view| view.by.clone()).collect();
@@ -212,6 +218,30 @@ mod tests {
         let deciding = masters.iter().map(|id| (id, vec![0..=1]));
         let masters = deciding.chain(idle.iter().map(|id| (id, Vec::new()))).map(master).collect();
         View { by: by.to_owned(), epoch, masters }
+    }
+
+    #[test]
+    fn who_is_named_by_a_minority_of_all_sentinels_is_no_master() {
+        let said = |names: &[&str], of| {
+            let slow = || Err(Failure::Slow(std::time::Duration::from_secs(1)));
+            let answers = names.iter().map(|name| match *name {
+                "" => Ok(None),
+                "slow" => slow(),
+                host => Ok(Some((host.to_owned(), 6379))),
+            });
+            elected(answers, of).map(|mut holdings| holdings.pop().unwrap().address.host)
+        };
+        for (names, of) in [(&["a", "a"][..], 3), (&["b", "a", "a"], 3), (&["a", "a", "a", ""], 4), (&["a"], 1)] {
+            assert_eq!(said(names, of).unwrap(), "a", "{names:?} of {of}");
+        }
+        // Half of them are not more than half, and who does not answer agrees with nobody.
+        for (names, of, most) in
+            [(&["a", "b"][..], 2, 1), (&["a", "a", "slow", ""], 4, 2), (&["a"], 3, 1), (&[""], 1, 0)]
+        {
+            let outcome = said(names, of);
+            assert!(matches!(outcome, Err(Failure::Minority { answers, of: all, .. }) if (answers, all) == (most, of)));
+        }
+        assert!(matches!(said(&["slow", "slow"], 2), Err(Failure::Slow(_))));
     }
 
     /// Those who were cut off do not know that others took their places; each of them still thinks that it is a master.

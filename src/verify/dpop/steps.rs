@@ -247,13 +247,23 @@ impl Dates {
         let age = now.seconds_since(self.issued_at);
         let (oldest, ahead) = ((rules.lifetime + rules.clock_skew).as_secs(), rules.clock_skew.as_secs());
         let window = || format!("iat from {oldest} s ago to {ahead} s ahead");
-        let expired = self.expires.is_some_and(|expires| now >= expires + rules.clock_skew);
-        if now > self.issued_at + rules.lifetime + rules.clock_skew || expired {
+        if now > self.issued_at + rules.lifetime + rules.clock_skew {
             return Err(Refusal::new(Reason::ProofStale).expected(window()).found(format!("{age:.0} s ago")));
         }
-        let early = self.not_before.is_some_and(|not_before| not_before > now + rules.clock_skew);
-        if self.issued_at > now + rules.clock_skew || early {
+        if self.issued_at > now + rules.clock_skew {
             return Err(Refusal::new(Reason::ProofFuture).expected(window()).found(format!("{:.0} s ahead", -age)));
+        }
+        if let Some(expires) = self.expires.filter(|expires| now >= *expires + rules.clock_skew) {
+            let found = format!("{:.0} s ago", now.seconds_since(expires));
+            return Err(Refusal::new(Reason::ProofStale)
+                .expected(format!("an exp from {ahead} s ago on"))
+                .found(found));
+        }
+        if let Some(not_before) = self.not_before.filter(|not_before| *not_before > now + rules.clock_skew) {
+            let found = format!("{:.0} s ahead", not_before.seconds_since(now));
+            return Err(Refusal::new(Reason::ProofFuture)
+                .expected(format!("an nbf up to {ahead} s ahead"))
+                .found(found));
         }
         Ok(())
     }
@@ -269,5 +279,65 @@ pub fn shown_htu(htu: &str) -> String {
 impl fmt::Debug for Claims<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Claims(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
+    const MOMENT: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_proof_counts_for_exactly_as_long_as_its_dates_and_the_rules_say() {
+        let rules = ProofRules::default();
+        let (oldest, latest) = (NOW - rules.lifetime - rules.clock_skew, NOW + rules.clock_skew);
+        let window = "iat from 90 s ago to 30 s ahead";
+        for (issued_at, expires, not_before, refused) in [
+            (NOW, None, None, None),
+            (oldest, None, None, None),
+            (oldest - MOMENT, None, None, Some((Reason::ProofStale, window, "90 s ago"))),
+            (latest, None, None, None),
+            (latest + MOMENT, None, None, Some((Reason::ProofFuture, window, "30 s ahead"))),
+            (NOW, Some(NOW - rules.clock_skew + MOMENT), None, None),
+            (
+                NOW,
+                Some(NOW - rules.clock_skew),
+                None,
+                Some((Reason::ProofStale, "an exp from 30 s ago on", "30 s ago")),
+            ),
+            (NOW, None, Some(latest), None),
+            (NOW, None, Some(latest + MOMENT), Some((Reason::ProofFuture, "an nbf up to 30 s ahead", "30 s ahead"))),
+        ] {
+            let outcome = Dates { issued_at, expires, not_before }.check(&rules, NOW).err();
+            let found = outcome.as_ref().map(|refusal| {
+                let text = |part: Option<&str>| part.unwrap_or_default().to_owned();
+                (refusal.reason(), text(refusal.what_was_expected()), text(refusal.what_was_found()))
+            });
+            let refused = refused.map(|(reason, expected, found)| (reason, expected.to_owned(), found.to_owned()));
+            assert_eq!(found, refused, "{issued_at:?} {expires:?} {not_before:?}");
+        }
+    }
+
+    #[test]
+    fn a_proof_has_a_longest_length() {
+        for (length, refused) in [(MAX_PROOF_BYTES, None), (MAX_PROOF_BYTES + 1, Some(Reason::ProofTooLarge))] {
+            let field = ProofField::One(HeaderValue::try_from("x".repeat(length)).unwrap());
+            assert_eq!(single(&field).err().map(|refusal| refusal.reason()), refused);
+        }
+    }
+
+    #[test]
+    fn what_is_shown_of_a_target_holds_no_secret() {
+        for (htu, shown) in [
+            ("https://rs.example/a?token=secret", "https://rs.example/a"),
+            ("https://rs.example/a#secret", "https://rs.example/a"),
+            ("https://user:secret@rs.example/a", "rs.example/a"),
+        ] {
+            assert_eq!(shown_htu(htu), shown);
+        }
     }
 }

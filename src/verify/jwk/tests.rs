@@ -70,6 +70,14 @@ fn unsound_ed25519_points_are_refused() {
 }
 
 #[test]
+fn an_exponent_has_four_bytes_at_most() {
+    for (exponent, usable) in [("AQAAAQ", true), ("AQAAAAE", false), ("AQ", false), ("AQAA", false)] {
+        let text = RSA.replace("\"AQAB\"", &format!("\"{exponent}\""));
+        assert_eq!(read(&text, Algorithm::Rs256).is_ok(), usable, "{exponent}");
+    }
+}
+
+#[test]
 fn keysets_leave_out_what_cannot_be_used() {
     let weak = r#"{"kty":"RSA","n":"AQAB","e":"AQAB"}"#;
     let private = P256.replace("{\"kty\"", "{\"d\":\"AQ\",\"kty\"");
@@ -82,6 +90,36 @@ fn keysets_leave_out_what_cannot_be_used() {
     assert_eq!(keys.candidates(None, Algorithm::Es256).count(), 1);
     assert_eq!(keys.candidates(Some("k2"), Algorithm::Es256).count(), 0);
     assert_eq!(skipped[0].why, Unusable::Private);
+}
+
+#[test]
+fn keys_that_are_for_something_else_are_left_out() {
+    for (ops, usable) in
+        [(r#"["verify"]"#, 1), (r#"["sign","verify"]"#, 1), (r#""verify""#, 0), (r#"["sign"]"#, 0), ("[]", 0)]
+    {
+        let key = P256.replace("{\"kty\"", &format!("{{\"key_ops\":{ops},\"kty\""));
+        let (keys, _) = Keyset::parse(format!(r#"{{"keys":[{key}]}}"#).as_bytes(), &[Algorithm::Es256]).unwrap();
+        assert_eq!(keys.len(), usable, "{ops}");
+    }
+}
+
+#[test]
+fn a_keyset_contains_a_key_for_its_algorithm_alone() {
+    let (keys, _) = Keyset::parse(format!(r#"{{"keys":[{P256}]}}"#).as_bytes(), &[Algorithm::Es256]).unwrap();
+    let key = read(P256, Algorithm::Es256).unwrap().thumbprint();
+    assert!(keys.contains(key, Algorithm::Es256));
+    assert!(!keys.contains(key, Algorithm::Es384) && !keys.contains(Thumbprint([1; 32]), Algorithm::Es256));
+}
+
+#[test]
+fn coordinates_below_the_prime_are_told_from_those_above() {
+    let with = |first: u8, middle: u8, last: u8| {
+        let mut point = [middle; 32];
+        (point[0], point[31]) = (first, last);
+        super::ed25519::is_acceptable(&point)
+    };
+    assert!(with(0xFF, 0xFE, 0x7F) && with(0xFF, 0xFF, 0x7E) && with(0xEB, 0xFF, 0x7F));
+    assert!(!with(0xED, 0xFF, 0x7F) && !with(0xFF, 0xFF, 0xFF));
 }
 
 proptest! {

@@ -107,3 +107,36 @@ fn what_is_over_is_dropped_from_among_what_is_not() {
     log.expire(after(150));
     assert_eq!(log.entries(), 30);
 }
+
+#[test]
+fn a_proof_is_known_to_the_last_millisecond_in_which_it_could_pass() {
+    // More than a step, so that some of them end with theirs.
+    for millis in 0..100 {
+        let (log, issued_at) = (log(), START + Duration::from_millis(millis));
+        let shown = proof(1, 1, issued_at);
+        log.admit(&shown, issued_at).unwrap();
+        let last = shown.accepted_until;
+        refused(log.admit(&shown, last), Reason::ProofReplayed);
+        log.expire(last);
+        refused(log.admit(&shown, last), Reason::ProofReplayed);
+    }
+}
+
+#[test]
+fn what_another_key_holds_does_not_count() {
+    let log = log_of(1_000, 10);
+    let of_shard = |key: u8| log.secret.key(&[key; 32]).0 % SHARDS as u16;
+    // Of 256 keys and as many shards, two share one; were they all apart, that would be as odd as a forged proof.
+    let pairs = (0..=255_u8).flat_map(|one| (0..one).map(move |other| (one, other)));
+    let (one, other) = pairs.into_iter().find(|(one, other)| of_shard(*one) == of_shard(*other)).unwrap();
+    let (early, late) = (after(0), after(60));
+    for jti in 0..6 {
+        log.admit(&proof(one, jti, early), late).unwrap();
+        log.admit(&proof(other, jti, late), late).unwrap();
+    }
+    assert_eq!(most_tallies(&log), 2);
+    // Each has six of ten, though the busiest of both tallies make twelve.
+    for key in [one, other] {
+        log.admit(&proof(key, 6, late), late).unwrap();
+    }
+}
