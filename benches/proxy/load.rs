@@ -221,7 +221,7 @@ impl Encoded {
     }
 }
 
-fn http1_bytes(call: &Call, address: SocketAddr) -> Vec<u8> {
+pub fn http1_bytes(call: &Call, address: SocketAddr) -> Vec<u8> {
     let mut text = format!("GET {} HTTP/1.1\r\nHost: localhost:{}\r\n", call.path, address.port());
     text += "User-Agent: bench/1.0\r\nAccept: application/json\r\n";
     for (name, value) in [("Authorization", &call.authorization), ("DPoP", &call.proof)] {
@@ -257,17 +257,17 @@ async fn connect(aim: &Aim, protocol: &[u8]) -> TlsStream<TcpStream> {
 }
 
 /// An HTTP/1.1 connection, reduced to what the upstream's answers need.
-struct Http1 {
+pub struct Http1 {
     stream: TlsStream<TcpStream>,
     answer: Vec<u8>,
 }
 
 impl Http1 {
-    async fn open(aim: &Aim) -> Self {
+    pub async fn open(aim: &Aim) -> Self {
         Self { stream: connect(aim, b"http/1.1").await, answer: Vec::new() }
     }
 
-    async fn call(&mut self, request: &[u8]) -> u16 {
+    pub async fn call(&mut self, request: &[u8]) -> u16 {
         self.stream.write_all(request).await.unwrap();
         self.answer.clear();
         loop {

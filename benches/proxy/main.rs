@@ -20,6 +20,7 @@ mod network;
 mod peers;
 mod report;
 mod stage;
+mod timing;
 mod upstream;
 
 use std::path::PathBuf;
@@ -41,6 +42,9 @@ struct Arguments {
     /// How cost grows with keys, routes, issuers and connections, instead of the comparison with peers.
     #[arg(long)]
     growth: bool,
+    /// How far the time of refusals tells tokens apart, instead.
+    #[arg(long)]
+    timing: bool,
     /// Another keybound binary than the one built along with this benchmark.
     #[arg(long, default_value = env!("CARGO_BIN_EXE_keybound"))]
     keybound: PathBuf,
@@ -69,6 +73,8 @@ fn main() {
     runtime.block_on(async {
         if arguments.growth {
             growth::measure(&arguments).await;
+        } else if arguments.timing {
+            timing::measure(&arguments).await;
         } else {
             cases::measure(&arguments).await;
         }

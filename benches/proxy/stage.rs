@@ -20,7 +20,7 @@ use crate::credentials::{AUDIENCE, Issuer};
 use crate::load::Aim;
 use crate::{machine, upstream};
 
-const ISSUER: &str = "https://auth.example.com";
+pub const ISSUER: &str = "https://auth.example.com";
 
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -126,8 +126,13 @@ impl Stage {
             )
             .unwrap();
         }
-        writeln!(text, "  - {{ issuer: {ISSUER}, audiences: [{AUDIENCE}], keys: {{ jwks_file: jwks.json }} }}")
-            .unwrap();
+        let introspection = setup.introspection.map_or(String::new(), |address| {
+            self.write("secret", "not a secret");
+            let client = "client_id: gateway, client_secret_file: secret";
+            format!(", introspection: {{ endpoint: 'http://{address}/', {client} }}")
+        });
+        let keys = "keys: { jwks_file: jwks.json }";
+        writeln!(text, "  - {{ issuer: {ISSUER}, audiences: [{AUDIENCE}], {keys}{introspection} }}").unwrap();
         text += "routes:\n";
         for number in 2..setup.routes {
             let matches = format!("match: {{ path_prefix: /other-{number} }}");
@@ -198,11 +203,13 @@ pub struct Setup {
     pub store: Option<u16>,
     /// Whether keys that come again have tables.
     pub key_tables: bool,
+    /// Who is asked about opaque tokens.
+    pub introspection: Option<SocketAddr>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { routes: 2, issuers: 1, access_log: false, store: None, key_tables: true }
+        Self { routes: 2, issuers: 1, access_log: false, store: None, key_tables: true, introspection: None }
     }
 }
 

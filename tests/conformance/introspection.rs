@@ -345,6 +345,21 @@ async fn neg_200_active() {
 }
 
 #[tokio::test]
+async fn shp_11_an_inactive_token_is_refused_for_that_whatever_its_proof() {
+    let scene = Scene::start().await;
+    let good = scene.good();
+    scene.says(json!({"active": false}));
+    let with_proof = |lines: Vec<Vec<u8>>| good.clone().with(|shot| shot.proof_lines = Some(lines));
+    for shot in
+        [good.clone(), good.clone().no_proof(), with_proof(vec![b"x".to_vec()]), with_proof(vec![b"x".to_vec(); 2])]
+    {
+        scene.world.refuses(Reason::TokenInactive, &shot).await;
+    }
+    scene.says(scene.active());
+    scene.world.passes(&scene.good()).await;
+}
+
+#[tokio::test]
 async fn neg_201_no_cnf() {
     let scene = Scene::start().await;
     scene.says(scene.active_but("cnf", Value::Null));
