@@ -2,6 +2,8 @@
 # Keybound in an image without a shell:  docker build --tag keybound .
 FROM rust:1.95-bookworm AS build
 WORKDIR /keybound
+# mimalloc would write down when it was compiled, and no two builds would be the same.
+ENV SOURCE_DATE_EPOCH=0
 COPY Cargo.toml Cargo.lock config.example.yaml ./
 COPY benches benches
 COPY src src

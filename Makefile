@@ -32,6 +32,7 @@ bench-all: bench ## The same, then growth, the replay log, what replicas share, 
 check: tools ## Formatting, lints, documentation, licenses, advisories and the direction of imports
 	cargo fmt --check
 	cargo clippy --all-targets --all-features --locked -- -D warnings
+	cargo clippy --features simulation,fuzzing --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --quiet
 	cargo fetch --locked
 	cargo deny --locked $(deny) check
