@@ -29,7 +29,7 @@ use crate::refusal::{Reason, Refusal};
 use crate::time::UnixTime;
 use crate::verify::{Proof, ProofRules};
 
-/// A power of two. Enough that two threads rarely meet, and that sweeping one takes moments.
+/// A power of two. Enough that two threads rarely meet, and that sweeping one takes moments. Models need one beside another.
 const SHARDS: usize = if cfg!(feature = "models") { 2 } else { 256 };
 
 /// The log. Shared by reference between threads; no call waits for anything but a lock held for moments.
