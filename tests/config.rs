@@ -349,6 +349,62 @@ fn values_come_from_the_environment() {
 }
 
 #[test]
+fn secrets_in_a_configuration_are_repeated_nowhere_and_its_mistakes_are() {
+    let directory = directory();
+    let with = |more: &str| read_in(&directory, &format!("{SMALLEST}replicas: 1\n{more}\n"), &[]).unwrap_err();
+    for more in [
+        r#"replay: { store: redis, redis: { urls: ["redis://:hunter2@127.0.0.1:6379"], password: x } }"#,
+        r#"replay: { store: redis, redis: { urls: ["redis://:hunter2@127.0.0.1:6379"], "password": "hunter2" } }"#,
+        "replay: { store: redis, redis: { urls: [\"redis://:hunter2@a:1\"] } } # password: elsewhere",
+        "replay: { store: redis, redis: { urls: ['redis://a:1'], password : hunter2 } }",
+        "replay: { pass: hunter2 }",
+        "dpop: { auth:hunter2 }",
+    ] {
+        let report = with(more);
+        assert!(!report.findings().is_empty());
+        for said in [report.to_string(), report.render(false)] {
+            assert!(!said.contains("hunter2"), "{said}");
+        }
+    }
+    // A file may be called like what it holds.
+    for (more, told) in [
+        ("dpop: { nonce: { secret_file: nonce.secret } }", "/nonce.secret: cannot be read: "),
+        ("admin: { token_file: admin.token }", "/admin.token: cannot be read: "),
+        (
+            "replay: { store: redis, redis: { urls: ['redis://a:1'], password_file: redis.password } }",
+            "/redis.password: cannot be read: ",
+        ),
+    ] {
+        let report = with(more);
+        assert!(report.to_string().contains(told), "{report}");
+    }
+}
+
+/// A file in two places: the place is blamed that it does not fit.
+#[test]
+fn one_file_in_two_places_is_blamed_where_it_is_wrong() {
+    let directory = directory();
+    let alone = format!("{SMALLEST}replicas: 1\n");
+    for (from, to, field, found) in [
+        ("tls.key", "tls.crt", "key_file", "found a certificate"),
+        ("tls.crt", "tls.key", "certificate_file", "found a private key"),
+    ] {
+        let report = read_in(&directory, &alone.replace(from, to), &[]).unwrap_err();
+        let [only] = report.findings() else { panic!("{report}") };
+        assert_eq!((only.field(), only.message().contains(found)), (&*format!("listeners[0].tls.{field}"), true));
+    }
+    let empty = alone.replace("tls.key", "''").replace("tls.crt", "''");
+    let report = read_in(&directory, &empty, &[]).unwrap_err();
+    let fields: Vec<_> = report.findings().iter().map(|finding| finding.field()).collect();
+    assert_eq!(fields, ["listeners[0].tls.certificate_file", "listeners[0].tls.key_file"], "{report}");
+    let trust = |crl: &str| format!("mode: request, trust: {{ ca_file: ca.pem, crl_files: [{crl}] }}");
+    let report = read_in(&directory, &alone.replace("mode: request", &trust("ca.pem")), &[]).unwrap_err();
+    let [only] = report.findings() else { panic!("{report}") };
+    assert!(only.field().contains("crl_files"), "{report}");
+    assert!(read_in(&directory, &alone.replace("mode: request", &trust("crl.pem")), &[]).is_ok());
+}
+
+#[test]
 fn what_is_no_configuration_is_told_so() {
     let broken: &[(&[u8], &str, (usize, usize))] = &[
         (b"", "empty", (1, 1)),

@@ -7,7 +7,7 @@ use std::path::Path;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 use super::document;
-use super::secrecy::without_secrets;
+use super::secrecy::{without_secrets, without_user_information};
 
 /// More would not be read, and finding a place costs a walk through the file.
 const MAX_SHOWN: usize = 100;
@@ -126,8 +126,9 @@ impl Report {
         let mut findings: Vec<_> = problems.into_iter().map(|problem| found(text, problem)).collect();
         findings.sort_by_key(|finding| finding.span.start);
         for finding in &mut findings {
-            finding.message = without_secrets(&finding.message);
-            finding.help = finding.help.as_deref().map(without_secrets);
+            finding.field = without_secrets(&finding.field);
+            finding.message = without_user_information(&finding.message);
+            finding.help = finding.help.as_deref().map(without_user_information);
         }
         Self { file: path.display().to_string(), text: without_secrets(text), findings, omitted }
     }

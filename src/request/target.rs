@@ -55,11 +55,10 @@ impl PublicUrl {
         let (scheme, rest) = match text.split_once("://") {
             Some(("https", rest)) => (ListenerScheme::Https, rest),
             Some(("http", rest)) => (ListenerScheme::Http, rest),
-            _ => return Err("expected a scheme and an authority, as in https://api.example.com"),
+            _ => return Err("a scheme and an authority, as in https://api.example.com"),
         };
         let authority = rest.strip_suffix('/').unwrap_or(rest);
-        let host =
-            Host::parse(authority.as_bytes()).ok_or("expected only a host and perhaps a port after the scheme")?;
+        let host = Host::parse(authority.as_bytes()).ok_or("only a host and perhaps a port after the scheme")?;
         Ok(Self { scheme, host })
     }
 

@@ -97,24 +97,19 @@ fn networks(written: &Field<Vec<Field<String>>>, reading: &mut Reading<'_>) -> V
 
 /// What is said for clients needs somebody who may say it, and a decision endpoint somebody who asks.
 fn need_proxies(written: &Listener, reading: &mut Reading<'_>) {
+    let asked = [
+        (written.original_request.is_given(), written.original_request.place, &written.original_request.path),
+        (written.request_id_header.is_given(), written.request_id_header.place, &written.request_id_header.path),
+    ];
+    for (given, place, path) in asked {
+        if given && !decides(written) {
+            reading
+                .error(place, path, "has no meaning here: this listener passes requests on", "no effect")
+                .help("it belongs to `mode: forward_auth`");
+        }
+    }
     let proxies = &written.trusted_proxies;
     if proxies.is_wrong() || proxies.value().is_some_and(|list| !list.is_empty()) {
-        if !decides(written) {
-            for (given, field, path) in [
-                (written.original_request.is_given(), written.original_request.place, &written.original_request.path),
-                (
-                    written.request_id_header.is_given(),
-                    written.request_id_header.place,
-                    &written.request_id_header.path,
-                ),
-            ] {
-                if given {
-                    reading
-                        .error(field, path, "has no meaning here: this listener passes requests on", "no effect")
-                        .help("it belongs to `mode: forward_auth`");
-                }
-            }
-        }
         return;
     }
     let wanted = [

@@ -73,6 +73,9 @@ fn issuer_url(text: &str) -> Result<(), String> {
 
 pub fn url(text: &str) -> Result<Uri, String> {
     let uri: Uri = text.parse().map_err(|_| "a URL such as `https://auth.example.com`".to_owned())?;
+    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+        return Err("a URL without user name and password".to_owned());
+    }
     if uri.scheme().is_none() || !uri.authority().is_some_and(is_host_and_port) {
         return Err("a URL such as `https://auth.example.com`".to_owned());
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{fronts, socket_address, values};
-use crate::accept::tls::{ClientTrust, LoadError, ServerCertificate};
+use crate::accept::tls::{ClientTrust, LoadError, ServerCertificate, load_roots};
 use crate::accept::{ClientCertificates, ListenerSettings, TlsSettings};
 use crate::config::reading::{Field, Reading};
 use crate::config::written::{
@@ -117,11 +117,15 @@ fn certificate(
         (None, Some(key_file)) => Err(ServerCertificate::check_key(key_file).err().into_iter().collect()),
         (None, None) => Err(Vec::new()),
     };
-    let is_key = |error: &LoadError| key_file.as_ref() == Some(&error.path) && chain_file != key_file;
+    // One file in both places: the certificate's problem comes first, if it is none.
+    let is_chain = || chain_file.as_ref().is_some_and(|file| ServerCertificate::check_certificate(file).is_ok());
+    let is_key = |at: usize, error: &LoadError| {
+        key_file.as_ref() == Some(&error.path) && (chain_file != key_file || at > 0 || is_chain())
+    };
     loaded
         .map_err(|errors| {
-            for error in &errors {
-                unusable(error, if is_key(error) { key } else { chain }, reading);
+            for (at, error) in errors.iter().enumerate() {
+                unusable(error, if is_key(at, error) { key } else { chain }, reading);
             }
         })
         .ok()
@@ -154,8 +158,10 @@ fn client_authorities(written: &Authorities, reading: &mut Reading<'_>) -> Optio
     let crl_paths: Vec<_> = crl_files.iter().map(|(_, path)| path.clone()).collect();
     ClientTrust::load(&ca_file, &crl_paths)
         .map_err(|errors| {
-            for error in &errors {
-                let crl = crl_files.iter().find(|(_, path)| *path == error.path && *path != ca_file);
+            for (at, error) in errors.iter().enumerate() {
+                // The authorities' problem comes first, if there is one.
+                let is_ca = at == 0 && error.path == ca_file && load_roots(&ca_file).is_err();
+                let crl = crl_files.iter().find(|(_, path)| *path == error.path && !is_ca);
                 unusable(error, crl.map_or(&written.ca_file, |(field, _)| *field), reading);
             }
         })

@@ -33,7 +33,7 @@ fn read(
     let problem = match read {
         Err(error) => format!("cannot be read: {error}"),
         Ok(_) if bytes.len() as u64 > MAX_BYTES => format!("expected a secret, found more than {MAX_BYTES} bytes"),
-        Ok(_) if trimmed(&bytes).is_empty() => "expected a secret, found an empty file".to_owned(),
+        Ok(_) if bytes.trim_ascii().is_empty() => "expected a secret, found an empty file".to_owned(),
         Ok(_) => return Some(Zeroizing::new(trimmed(&bytes).to_vec())),
     };
     report_file(field, &path, &problem, reading);

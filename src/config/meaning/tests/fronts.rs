@@ -80,6 +80,12 @@ fn nobody_speaks_where_nobody_is_trusted() {
         ("listener", "    forwarded_headers: x-forwarded", "listeners[0].forwarded_headers", needs),
         ("listener", "    client_certificate_header: client-cert", "listeners[0].client_certificate_header", needs),
     ]);
+    // Nobody asks here, and nobody would be believed.
+    let none = "has no meaning here";
+    refused(&[
+        ("listener", "    original_request: x-original", "listeners[0].original_request", none),
+        ("listener", "    request_id_header: X-Id", "listeners[0].request_id_header", none),
+    ]);
 }
 
 #[test]
