@@ -10,7 +10,7 @@ use keybound::clock::{Clock as _, SystemClock};
 use keybound::verify::{Algorithm, base64url};
 use serde_json::{Map, Value};
 
-use super::{say, stdout};
+use super::{say, stdout, usage};
 use keybound::prover::ProofKey;
 
 pub mod certificate;
@@ -105,7 +105,12 @@ impl Key {
     }
 
     fn make(&self) -> anyhow::Result<ExitCode> {
-        // Before the first is written, so that no half of a pair is left behind.
+        if let (Some(key), Some(certificate)) = (&self.output, &self.certificate)
+            && file::are_same(key, certificate)
+        {
+            return Err(usage("key", "--output and --certificate name the same file: expected one for each"));
+        }
+        // Before a key is made: an RSA key takes a while.
         for path in [&self.output, &self.certificate].into_iter().flatten() {
             file::check_vacant(path, self.force)?;
         }
@@ -117,12 +122,7 @@ impl Key {
             }
             None => None,
         };
-        if let Some(path) = &self.output {
-            file::write(path, key.to_pem()?.as_bytes(), file::Access::Owner, self.force)?;
-        }
-        if let Some((path, certificate)) = &certificate {
-            file::write(path, certificate.pem.as_bytes(), file::Access::Everyone, self.force)?;
-        }
+        self.write(&key, certificate.as_ref())?;
 
         let mut facts = Map::new();
         facts.insert("algorithm".to_owned(), key.algorithm().name().into());
@@ -151,6 +151,22 @@ impl Key {
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Key {
+    /// Both files or none: no half of a pair is left behind, and none replaces what it does not belong to.
+    fn write(&self, key: &ProofKey, certificate: Option<&(&PathBuf, certificate::Certificate)>) -> anyhow::Result<()> {
+        let draft = |path, content: &[u8], access| file::Draft::write(path, content, access, self.force);
+        let key_file = match &self.output {
+            Some(path) => Some(draft(path, key.to_pem()?.as_bytes(), file::Access::Owner)?),
+            None => None,
+        };
+        let certificate_file = match certificate {
+            Some((path, made)) => Some(draft(path, made.pem.as_bytes(), file::Access::Everyone)?),
+            None => None,
+        };
+        [key_file, certificate_file].into_iter().flatten().try_for_each(file::Draft::keep)
     }
 }
 

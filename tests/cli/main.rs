@@ -181,6 +181,25 @@ fn a_private_key_goes_to_one_place() {
     }
     assert_eq!(fs::read(folder.path().join("a.pem")).unwrap(), before);
     assert!(!folder.path().join("b.pem").exists() && !folder.path().join("b.crt").exists());
+
+    // Both files or none, also where the second cannot be written.
+    for arguments in [&["key", "-f", "-o", "a.pem", "-c", "nowhere/x"][..], &["key", "-o", "b.pem", "-c", "nowhere/x"]]
+    {
+        let Ran { code, out, err } = run(&folder, arguments);
+        assert!(code == 1 && out.is_empty() && err.contains("cannot write nowhere/x"), "{err}");
+    }
+    for arguments in [&["key", "-f", "-o", "a.pem", "-c", "./a.pem"][..], &["key", "-o", "b.pem", "-c", "b.pem"]] {
+        let Ran { code, out, err } = run(&folder, arguments);
+        assert!(code == 2 && out.is_empty() && err.contains("name the same file"), "{err}");
+    }
+    assert_eq!(fs::read(folder.path().join("a.pem")).unwrap(), before);
+    let mut names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["a.crt", "a.pem"]);
+    let replaced = done(&folder, &["key", "-f", "-o", "a.pem", "-c", "a.crt"]);
+    let known = done(&folder, &["key", "thumbprint", "a.pem", "a.crt"]);
+    let new: Vec<_> = known.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+    assert!(new.len() == 3 && new.iter().all(|name| replaced.contains(name)) && !new.contains(&jkts[0]), "{known}");
 }
 
 #[test]

@@ -35,19 +35,62 @@ pub fn check_vacant(path: &Path, force: bool) -> anyhow::Result<()> {
 /// # Errors
 /// What [`check_vacant`] refuses, and what the system says.
 pub fn write(path: &Path, content: &[u8], access: Access, force: bool) -> anyhow::Result<()> {
-    let cannot_write = || format!("cannot write {}", path.display());
-    check_vacant(path, force)?;
-    if !force {
-        return create(path, access).and_then(|mut file| file.write_all(content)).with_context(cannot_write);
+    Draft::write(path, content, access, force)?.keep()
+}
+
+/// A file that is written and vanishes again unless it is kept, so that several come to be together or not at all.
+pub struct Draft<'p> {
+    path: &'p Path,
+    /// Where it lies: in its place, or beside what it replaces.
+    lies: PathBuf,
+    kept: bool,
+}
+
+impl<'p> Draft<'p> {
+    /// Writes it; with `force`, what is in its place stays there for now.
+    ///
+    /// # Errors
+    /// As [`write`].
+    pub fn write(path: &'p Path, content: &[u8], access: Access, force: bool) -> anyhow::Result<Self> {
+        let cannot_write = || format!("cannot write {}", path.display());
+        check_vacant(path, force)?;
+        let lies = if force { beside(path) } else { path.to_owned() };
+        let mut file = create(&lies, access).with_context(cannot_write)?;
+        // From here on there is something to take away.
+        let draft = Self { path, lies, kept: false };
+        file.write_all(content).with_context(cannot_write)?;
+        Ok(draft)
     }
-    let beside = beside(path);
-    let written =
-        create(&beside, access).and_then(|mut file| file.write_all(content)).and_then(|()| fs::rename(&beside, path));
-    if written.is_err() {
-        // It may never have been made.
-        let _ = fs::remove_file(&beside);
+
+    /// Puts it in its place for good.
+    ///
+    /// # Errors
+    /// What the system says; then it is gone, and what was there is there.
+    pub fn keep(mut self) -> anyhow::Result<()> {
+        if self.lies != self.path {
+            fs::rename(&self.lies, self.path).with_context(|| format!("cannot write {}", self.path.display()))?;
+        }
+        self.kept = true;
+        Ok(())
     }
-    written.with_context(cannot_write)
+}
+
+impl Drop for Draft<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            // There is nobody to tell that it stays.
+            let _ = fs::remove_file(&self.lies);
+        }
+    }
+}
+
+/// Whether both name one file, there or not.
+pub fn are_same(one: &Path, other: &Path) -> bool {
+    let place = |path: &Path| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Some((fs::canonicalize(folder).ok()?, path.file_name()?.to_owned()))
+    };
+    one == other || place(one).is_some_and(|one| place(other) == Some(one))
 }
 
 fn create(path: &Path, access: Access) -> io::Result<File> {
@@ -92,6 +135,34 @@ mod tests {
         write(&path, b"three", Access::Owner, true).unwrap();
         assert_eq!((fs::read(&path).unwrap(), mode(&path)), (b"three".to_vec(), 0o600));
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_draft_that_is_not_kept_leaves_everything_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+        fs::write(&old, b"mine").unwrap();
+        for (path, force) in [(&old, true), (&new, false), (&new, true)] {
+            drop(Draft::write(path, b"x", Access::Owner, force).unwrap());
+            assert_eq!(fs::read(&old).unwrap(), b"mine");
+            assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        }
+        // Not its own file: it was never made.
+        assert!(Draft::write(&old, b"x", Access::Owner, false).is_err());
+        assert_eq!(fs::read(&old).unwrap(), b"mine");
+    }
+
+    #[test]
+    fn one_file_has_several_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let below = folder.path().join("below");
+        fs::create_dir(&below).unwrap();
+        let file = folder.path().join("file");
+        assert!(are_same(Path::new("x"), Path::new("./x")));
+        assert!(are_same(&file, &below.join("../file")));
+        assert!(!are_same(&file, &below.join("file")));
+        assert!(!are_same(&file, Path::new("file")));
+        assert!(are_same(Path::new("nowhere/x"), Path::new("nowhere/x")));
     }
 
     #[test]
