@@ -34,8 +34,12 @@ impl ProofKey {
     /// [`KeyError`].
     pub fn from_pem(text: &[u8]) -> Result<Self, KeyError> {
         let mut found = "no PEM";
+        // The library passes over sections that it does not know, and the header of OpenSSL's older formats is none of base64.
+        let encrypted = [&b"BEGIN ENCRYPTED PRIVATE KEY"[..], b"Proc-Type: 4,ENCRYPTED"];
+        let is_encrypted = || encrypted.iter().any(|line| text.windows(line.len()).any(|window| window == *line));
         for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text) {
-            let (kind, der) = section.map_err(|_| KeyError::NotAKey("broken PEM"))?;
+            let (kind, der) = section
+                .map_err(|_| if is_encrypted() { KeyError::Encrypted } else { KeyError::NotAKey("broken PEM") })?;
             let der = Zeroizing::new(der);
             match kind {
                 SectionKind::PrivateKey => return Self::from_pkcs8(der),
@@ -48,12 +52,7 @@ impl ProofKey {
                 _ => found = "something else",
             }
         }
-        // The library passes over sections that it does not know.
-        let encrypted = b"BEGIN ENCRYPTED PRIVATE KEY".as_slice();
-        if text.windows(encrypted.len()).any(|window| window == encrypted) {
-            return Err(KeyError::Encrypted);
-        }
-        Err(KeyError::NotAKey(found))
+        Err(if is_encrypted() { KeyError::Encrypted } else { KeyError::NotAKey(found) })
     }
 
     /// Reads a private JWK (RFC 7517, RFC 7518 §6, RFC 8037 §2). Its `alg`, where present, is what it signs with.

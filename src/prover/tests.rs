@@ -159,6 +159,8 @@ fn what_is_no_private_key_is_refused_for_its_own_reason() {
         (error(&armored("RSA PRIVATE KEY", b"secret")), "not usable"),
         (error(&armored("ENCRYPTED PRIVATE KEY", b"secret")), "openssl pkey"),
         (error("-----BEGIN PRIVATE KEY-----\nsecret\n"), "broken PEM"),
+        (error(&older_armor("EC PRIVATE KEY")), "openssl pkey"),
+        (error(&older_armor("RSA PRIVATE KEY")), "openssl pkey"),
         (error(r#"{"kty":"EC"}"#), "without a private member"),
         (error(r#"{"kty":"oct","d":"secret"}"#), "not usable"),
         (with("d", "secret!".into()), "\"d\""),
@@ -189,4 +191,10 @@ fn garbage_never_panics() {
         let _ = ProofKey::read(&text);
         let _ = ProofKey::read(&text[..at]);
     }
+}
+
+/// As `openssl ec -aes256` writes it (RFC 1421).
+fn older_armor(label: &str) -> String {
+    let header = "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,C76BA2B3DA0D94E43E8F9A6B71A9AD5F\n";
+    armored(label, b"secret").replacen("-----\n", &format!("-----\n{header}\n"), 1)
 }

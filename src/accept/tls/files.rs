@@ -27,6 +27,11 @@ impl LoadError {
 /// More than any authority's revocation list; bounds what a wrong path, say to a device, can cost.
 const MAX_BYTES: u64 = 64 << 20;
 
+/// In what OpenSSL encrypts in its older formats (RFC 1421 §4.6.1.1), above base64 that libraries take for damaged.
+const HEADER: &[u8] = b"Proc-Type: 4,ENCRYPTED";
+
+const ENCRYPTED: &str = "an encrypted private key: decrypt it first";
+
 /// A whole file, wiped from memory after use: it may hold a key.
 pub(super) fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, LoadError> {
     let failed = |problem: String| LoadError::new(path, problem);
@@ -60,6 +65,7 @@ pub(super) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> 
     PrivateKeyDer::from_pem_slice(pem).map_err(|error| {
         let found = match error {
             PemError::NoItemsFound => content(pem),
+            _ if pem.windows(HEADER.len()).any(|line| line == HEADER) => ENCRYPTED,
             error => damage(&error),
         };
         format!("expected a PEM private key (PKCS#8, PKCS#1 or SEC1), found {found}")
@@ -106,7 +112,7 @@ fn content(bytes: &[u8]) -> &'static str {
         None if is_der(bytes) => "binary data (DER): convert it to PEM",
         None => "no PEM",
         Some(b"CERTIFICATE") => "a certificate",
-        Some(b"ENCRYPTED PRIVATE KEY") => "an encrypted private key: decrypt it first",
+        Some(b"ENCRYPTED PRIVATE KEY") => ENCRYPTED,
         Some(b"PRIVATE KEY" | b"RSA PRIVATE KEY" | b"EC PRIVATE KEY") => "a private key",
         Some(b"PUBLIC KEY" | b"RSA PUBLIC KEY") => "a public key",
         Some(b"CERTIFICATE REQUEST" | b"NEW CERTIFICATE REQUEST") => "a certificate request",

@@ -97,7 +97,11 @@ fn a_bad_key_file_is_explained_and_not_quoted() {
         found another or a damaged one";
     let hollow = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n".to_owned();
     let encrypted = hollow.replace("PRIVATE", "ENCRYPTED PRIVATE");
+    // As `openssl ec -aes256` writes it (RFC 1421).
+    let header = "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,C76BA2B3DA0D94E43E8F9A6B71A9AD5F\n\n";
+    let older = hollow.replace("PRIVATE", "EC PRIVATE").replacen("-----\n", &format!("-----\n{header}"), 1);
     for (content, problem) in [
+        (older.into_bytes(), format!("{expected} an encrypted private key: decrypt it first")),
         (certificate.clone().into_bytes(), format!("{expected} a certificate")),
         (b" \n".to_vec(), format!("{expected} an empty file")),
         (b"secret: hunter2".to_vec(), format!("{expected} no PEM")),
