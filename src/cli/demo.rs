@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::serve::{StopSignals, runtime};
 use super::stdout;
@@ -56,11 +57,22 @@ impl Demo {
         if self.serve {
             let keepsakes = Keepsakes::of(&stage)?;
             stdout::write(table::commands(&stage, &keepsakes, style).as_bytes())?;
-            stop.next().await;
+            until_told_to_leave(&mut stop).await?;
         } else {
             stdout::write(table::next_steps(style).as_bytes())?;
         }
         stage.strike().await;
         Ok(if score.as_expected() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+/// Also by a terminal that is closed: what was laid down for the commands goes with the demo.
+async fn until_told_to_leave(stop: &mut StopSignals) -> anyhow::Result<()> {
+    let (mut hangup, mut quit) = (signal(SignalKind::hangup())?, signal(SignalKind::quit())?);
+    tokio::select! {
+        _ = stop.next() => {}
+        _ = hangup.recv() => {}
+        _ = quit.recv() => {}
+    }
+    Ok(())
 }

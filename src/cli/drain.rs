@@ -40,8 +40,19 @@ impl Drain {
         if name.trim_end() != NAME {
             bail!("process {pid} is no gateway: expected the name {NAME}, found {}", name.trim_end().escape_debug());
         }
+        if !takes_the_signal(pid) {
+            bail!("process {pid} is no gateway that serves, or not yet: expected one that takes SIGUSR1");
+        }
         let process = Pid::from_raw(pid).context("no such process")?;
         kill_process(process, Signal::USR1).with_context(|| format!("process {pid} cannot be told"))?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Whether the process does something of its own upon SIGUSR1 (`proc_pid_status(5)`); if it cannot be seen, it does.
+fn takes_the_signal(pid: i32) -> bool {
+    let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { return true };
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    caught.is_none_or(|mask| mask >> (Signal::USR1.as_raw() - 1) & 1 == 1)
 }

@@ -150,6 +150,15 @@ async fn only_a_gateway_is_drained() {
         (own.code, missing(&own.err, &["is no gateway: expected the name keybound, found "])),
         (1, String::new())
     );
+    // What has the name and is no gateway that serves would be ended by the signal.
+    let named = stage.file("keybound");
+    std::fs::copy("/bin/sleep", &named).unwrap();
+    let mut other = std::process::Command::new(&named).arg("600").spawn().unwrap();
+    let told = drain(&stage, other.id()).await;
+    assert_eq!((told.code, missing(&told.err, &["expected one that takes SIGUSR1"])), (1, String::new()));
+    assert!(other.try_wait().unwrap().is_none(), "it goes on");
+    other.kill().unwrap();
+    other.wait().unwrap();
     let nobody = drain(&stage, i32::MAX as u32).await;
     assert_eq!((nobody.code, missing(&nobody.err, &["error: no process 2147483647: "])), (1, String::new()));
     for wrong in ["0", "-1"] {
