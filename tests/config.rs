@@ -351,7 +351,7 @@ fn values_come_from_the_environment() {
 #[test]
 fn secrets_in_a_configuration_are_repeated_nowhere_and_its_mistakes_are() {
     let directory = directory();
-    let with = |more: &str| read_in(&directory, &format!("{SMALLEST}replicas: 1\n{more}\n"), &[]).unwrap_err();
+    let with = |more: &str| read_in(&directory, format!("{SMALLEST}replicas: 1\n{more}\n"), &[]).unwrap_err();
     for more in [
         r#"replay: { store: redis, redis: { urls: ["redis://:hunter2@127.0.0.1:6379"], password: x } }"#,
         r#"replay: { store: redis, redis: { urls: ["redis://:hunter2@127.0.0.1:6379"], "password": "hunter2" } }"#,
@@ -389,7 +389,7 @@ fn one_file_in_two_places_is_blamed_where_it_is_wrong() {
         ("tls.key", "tls.crt", "key_file", "found a certificate"),
         ("tls.crt", "tls.key", "certificate_file", "found a private key"),
     ] {
-        let report = read_in(&directory, &alone.replace(from, to), &[]).unwrap_err();
+        let report = read_in(&directory, alone.replace(from, to), &[]).unwrap_err();
         let [only] = report.findings() else { panic!("{report}") };
         assert_eq!((only.field(), only.message().contains(found)), (&*format!("listeners[0].tls.{field}"), true));
     }
@@ -398,10 +398,10 @@ fn one_file_in_two_places_is_blamed_where_it_is_wrong() {
     let fields: Vec<_> = report.findings().iter().map(|finding| finding.field()).collect();
     assert_eq!(fields, ["listeners[0].tls.certificate_file", "listeners[0].tls.key_file"], "{report}");
     let trust = |crl: &str| format!("mode: request, trust: {{ ca_file: ca.pem, crl_files: [{crl}] }}");
-    let report = read_in(&directory, &alone.replace("mode: request", &trust("ca.pem")), &[]).unwrap_err();
+    let report = read_in(&directory, alone.replace("mode: request", &trust("ca.pem")), &[]).unwrap_err();
     let [only] = report.findings() else { panic!("{report}") };
     assert!(only.field().contains("crl_files"), "{report}");
-    assert!(read_in(&directory, &alone.replace("mode: request", &trust("crl.pem")), &[]).is_ok());
+    assert!(read_in(&directory, alone.replace("mode: request", &trust("crl.pem")), &[]).is_ok());
 }
 
 #[test]
