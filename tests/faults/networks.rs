@@ -28,6 +28,8 @@ impl Network {
         let network = Self { name: format!("kb{}", std::process::id()) };
         let name = network.name.as_str();
         ip(&["netns", "add", name]);
+        // While a cable is pulled its route is gone, and the machine's default route would lead to strangers.
+        ip(&["route", "add", "unreachable", &Self::all()]);
         for cable in [Cable::Clients, Cable::Upstream, Cable::Store] {
             let [here, there] = [network.end(cable, 'a'), network.end(cable, 'b')];
             ip(&["link", "add", &here, "type", "veth", "peer", "name", &there, "netns", name]);
@@ -44,9 +46,17 @@ impl Network {
     }
 
     /// Addresses for tests of networks (RFC 2544), of this process's own.
+    fn first() -> u32 {
+        u32::from(Ipv4Addr::new(198, 18, 0, 0)) + std::process::id() % 2048 * 16
+    }
+
+    /// All of them.
+    fn all() -> String {
+        format!("{}/28", Ipv4Addr::from(Self::first()))
+    }
+
     fn address(&self, cable: Cable, side: u32) -> Ipv4Addr {
-        let own = std::process::id() % 2048 * 16;
-        Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 0)) + own + cable as u32 * 4 + side)
+        Ipv4Addr::from(Self::first() + cable as u32 * 4 + side)
     }
 
     fn here(&self, cable: Cable) -> Ipv4Addr {
@@ -70,6 +80,7 @@ impl Drop for Network {
     fn drop(&mut self) {
         // The cables go with one of their ends.
         let _ = Command::new("ip").args(["netns", "delete", &self.name]).status();
+        let _ = Command::new("ip").args(["route", "delete", "unreachable", &Self::all()]).status();
     }
 }
 
