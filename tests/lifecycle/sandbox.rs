@@ -31,9 +31,18 @@ impl Stage {
 
 /// What each thread of a process gets for each of the calls.
 fn called_by_each_thread(process: u32, calls: &[String]) -> Vec<Vec<i64>> {
+    let folder = tempfile::tempdir().unwrap();
+    let shim = folder.path().join("debugger.so");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lifecycle/debugger.c");
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-o"]).arg(&shim).args([source, "-ldl"]);
+    assert!(compiler.status().expect("a C compiler, which the cryptography needs too").success());
     let mut debugger = Command::new("gdb");
+    debugger.env("LD_PRELOAD", &shim);
     // Without the program's own symbols: the C library's names are all that it needs.
     debugger.args(["--nx", "--batch", "-readnever", "-p", &process.to_string()]);
+    // While one thread calls, the others would go on, and begin new ones.
+    debugger.args(["-ex", "set scheduler-locking on"]);
     for call in calls {
         debugger.args(["-ex", &format!("thread apply all -q print {call}")]);
     }
