@@ -296,11 +296,12 @@ async fn a_configuration_may_come_through_a_pipe() {
     let stage = Stage::set().await;
     let folder = format!("{}/server.", stage.folder.path().display());
     let file = stage.configured(|configuration| configuration.tls = configuration.tls.replace("server.", &folder));
-    let mut command = Command::new("sh");
-    let run =
-        format!("cat {file} | exec {} serve --config /dev/stdin --sandbox required", env!("CARGO_BIN_EXE_keybound"));
-    command.args(["-c", &run]).current_dir(stage.folder.path());
-    let gateway = Gateway::of(Program::run_by(&mut command, Stdio::null())).await;
+    let mut decrypts = Command::new("cat");
+    let mut decrypts = decrypts.arg(stage.file(file)).stdout(Stdio::piped()).spawn().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keybound"));
+    command.args(["serve", "--config", "/dev/stdin", "--sandbox", "required"]).current_dir(stage.folder.path());
+    let gateway = Gateway::of(Program::run_by(&mut command, decrypts.stdout.take().unwrap().into())).await;
+    assert!(decrypts.wait().unwrap().success());
     gateway.program.says("ready").await;
     assert_eq!(gateway.status(&stage.call("/api/item")).await, 200);
 }
