@@ -358,6 +358,7 @@ fn secrets_in_a_configuration_are_repeated_nowhere_and_its_mistakes_are() {
         "replay: { store: redis, redis: { urls: [\"redis://:hunter2@a:1\"] } } # password: elsewhere",
         "replay: { store: redis, redis: { urls: ['redis://a:1'], password : hunter2 } }",
         "replay: { pass: hunter2 }",
+        "replay: { store: redis, redis: { urls: ['redis://a:1'], username: '${PASSWORD:hunter2}' } }",
         "dpop: { auth:hunter2 }",
     ] {
         let report = with(more);

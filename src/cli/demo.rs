@@ -55,24 +55,19 @@ impl Demo {
         }
         stdout::write(table::closing(&score, stage.api_saw(), style).as_bytes())?;
         if self.serve {
+            // A terminal that is closed ends it too. Before there are files to leave behind.
+            let (mut hangup, mut quit) = (signal(SignalKind::hangup())?, signal(SignalKind::quit())?);
             let keepsakes = Keepsakes::of(&stage)?;
             stdout::write(table::commands(&stage, &keepsakes, style).as_bytes())?;
-            until_told_to_leave(&mut stop).await?;
+            tokio::select! {
+                _ = stop.next() => {}
+                _ = hangup.recv() => {}
+                _ = quit.recv() => {}
+            }
         } else {
             stdout::write(table::next_steps(style).as_bytes())?;
         }
         stage.strike().await;
         Ok(if score.as_expected() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
-}
-
-/// Also by a terminal that is closed: what was laid down for the commands goes with the demo.
-async fn until_told_to_leave(stop: &mut StopSignals) -> anyhow::Result<()> {
-    let (mut hangup, mut quit) = (signal(SignalKind::hangup())?, signal(SignalKind::quit())?);
-    tokio::select! {
-        _ = stop.next() => {}
-        _ = hangup.recv() => {}
-        _ = quit.recv() => {}
-    }
-    Ok(())
 }

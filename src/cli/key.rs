@@ -152,9 +152,7 @@ impl Key {
         }
         Ok(ExitCode::SUCCESS)
     }
-}
 
-impl Key {
     /// Both files or none: no half of a pair is left behind, and none replaces what it does not belong to.
     fn write(&self, key: &ProofKey, certificate: Option<&(&PathBuf, certificate::Certificate)>) -> anyhow::Result<()> {
         let draft = |path, content: &[u8], access| file::Draft::write(path, content, access, self.force);

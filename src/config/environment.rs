@@ -1,5 +1,7 @@
 //! `${NAME}` and `${NAME:-default}` inside a text; `$$` is a dollar sign.
 
+use super::values::quoted;
+
 /// Puts the environment's values in. A value is taken as it is: a `$` inside it means nothing.
 ///
 /// # Errors
@@ -36,7 +38,7 @@ fn variable(inside: &str, environment: &dyn Fn(&str) -> Option<String>) -> Resul
     let shaped = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     if name.is_empty() || name.as_bytes()[0].is_ascii_digit() || !name.bytes().all(shaped) {
         return Err((
-            format!("`{}` is not the name of an environment variable", name.escape_debug()),
+            format!("{} is not the name of an environment variable", quoted(name)),
             "write `${NAME}` or `${NAME:-default}`; a literal dollar sign is written `$$`".to_owned(),
         ));
     }

@@ -1,7 +1,8 @@
 //! `keybound demo`, as a newcomer meets it.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead as _, BufReader, Lines};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 /// Ends the demo whatever happens.
 struct Running(Child);
@@ -41,17 +42,50 @@ fn the_demo_plays_every_story_as_it_should() {
     assert!(text.lines().all(|line| line.chars().count() <= 100), "it fits into a terminal: {text}");
 }
 
+/// A demo that goes on, and what it prints.
+struct GoesOn {
+    running: Running,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl GoesOn {
+    fn start() -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keybound"));
+        let mut child = command.args(["demo", "--serve"]).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { running: Running(child), lines }
+    }
+
+    fn command_after(&mut self, comment: &str) -> String {
+        let is_it = |line: &String| line.trim() == format!("# {comment}");
+        self.lines.by_ref().map(Result::unwrap).find(is_it).expect("the comment is printed");
+        self.lines.next().unwrap().unwrap().trim().to_owned()
+    }
+
+    /// Ends by a signal; what it laid down for this command is gone then.
+    fn ends_by(mut self, signal: &str, command: &str) {
+        let folder = command.split("--key ").nth(1).unwrap().split("/client.pem").next().unwrap();
+        assert!(Path::new(folder).exists());
+        let pid = self.running.0.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
+        assert!(self.running.0.wait().unwrap().success(), "{signal}");
+        assert!(!Path::new(folder).exists(), "{signal}: the files are gone");
+    }
+}
+
+#[test]
+fn the_demo_that_goes_on_takes_its_files_with_it() {
+    for signal in ["TERM", "HUP", "QUIT"] {
+        let mut demo = GoesOn::start();
+        let good = demo.command_after("a good DPoP call");
+        demo.ends_by(signal, &good);
+    }
+}
+
 #[test]
 fn the_demo_that_goes_on_can_be_called_with_the_commands_that_it_prints() {
-    let mut child =
-        Command::new(env!("CARGO_BIN_EXE_keybound")).args(["demo", "--serve"]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let running = Running(child);
-    let mut command_after = |comment: &str| {
-        let is_it = |line: &String| line.trim() == format!("# {comment}");
-        lines.by_ref().map(Result::unwrap).find(is_it).expect("the comment is printed");
-        lines.next().unwrap().unwrap().trim().to_owned()
-    };
+    let mut demo = GoesOn::start();
+    let mut command_after = |comment: &str| demo.command_after(comment);
     let run = |command: &str| Command::new("sh").args(["-c", command]).output().unwrap();
     let (good, stolen) = (command_after("a good DPoP call"), command_after("the same token, stolen"));
     let (mtls, bare) = (command_after("a good mTLS call"), command_after("the same token, without the certificate"));
@@ -64,11 +98,5 @@ fn the_demo_that_goes_on_can_be_called_with_the_commands_that_it_prints() {
     }
     let text = String::from_utf8(run(&metrics).stdout).unwrap();
     assert!(text.contains(r#"keybound_refusals_total{reason="certificate_missing",route="orders"}"#), "{text}");
-    let folder = good.split("--key ").nth(1).unwrap().split("/client.pem").next().unwrap().to_owned();
-    assert!(std::path::Path::new(&folder).exists());
-    let mut running = running;
-    let pid = running.0.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-    assert!(running.0.wait().unwrap().success());
-    assert!(!std::path::Path::new(&folder).exists(), "the files are gone");
+    demo.ends_by("INT", &good);
 }

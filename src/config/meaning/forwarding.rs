@@ -6,7 +6,7 @@ use super::access::unused;
 use super::identity;
 use crate::config::reading::{Field, Reading};
 use crate::config::report::Place;
-use crate::config::values::{Name, Named};
+use crate::config::values::{Name, Named, quoted};
 use crate::config::written;
 use crate::routes::{AuthorizationForward, Forwarding};
 
@@ -78,7 +78,7 @@ fn strip_prefix(field: &Field<String>, path_prefix: &str, reading: &mut Reading<
         return None;
     }
     if !covers(&prefix, path_prefix) {
-        let help = format!("this route matches `{}`", path_prefix.escape_debug());
+        let help = format!("this route matches {}", quoted(path_prefix));
         field.refuse("the beginning of this route's `path_prefix`, in whole segments", reading).help(help);
     }
     Some(prefix)

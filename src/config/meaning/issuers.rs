@@ -9,6 +9,7 @@ use super::listeners::report_file;
 use super::{algorithms, is_host_and_port, meanings, not_empty, values, within};
 use crate::accept::tls::load_roots;
 use crate::config::reading::{Field, Reading};
+use crate::config::values::quoted;
 use crate::config::written::{Issuer, Keys};
 use crate::keys::{self, IssuerSettings, KeySource};
 use crate::verify::IssuerRules;
@@ -22,7 +23,7 @@ pub fn all(written: &Field<Vec<Field<Issuer>>>, reading: &mut Reading<'_>) -> Ve
         let field = &issuer.issuer;
         let first = known.iter().find(|other| other.value() == field.value());
         if let (Some(first), Some(name)) = (first, field.value()) {
-            let message = format!("`{}` is configured twice", name.escape_debug());
+            let message = format!("{} is configured twice", quoted(name));
             reading.error(field.place, &field.path, message, "given again here").also(first.place, "first here");
         } else if field.value().is_some() {
             known.push(field);
