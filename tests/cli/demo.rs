@@ -3,6 +3,8 @@
 use std::io::{BufRead as _, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Ends the demo whatever happens.
 struct Running(Child);
@@ -68,7 +70,15 @@ impl GoesOn {
         assert!(Path::new(folder).exists());
         let pid = self.running.0.id().to_string();
         assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
-        assert!(self.running.0.wait().unwrap().success(), "{signal}");
+        let late = Instant::now() + Duration::from_secs(30);
+        let ended = loop {
+            if let Some(ended) = self.running.0.try_wait().unwrap() {
+                break ended;
+            }
+            assert!(Instant::now() < late, "{signal}: it goes on");
+            thread::sleep(Duration::from_millis(10));
+        };
+        assert!(ended.success(), "{signal}");
         assert!(!Path::new(folder).exists(), "{signal}: the files are gone");
     }
 }
