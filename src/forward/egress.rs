@@ -1,11 +1,12 @@
 //! What leaves towards the upstream: the client's message without anything that speaks for the client, and with
 //! what the gateway knows of it (RFC 9110 §7.6, RFC 9440 §2.4).
 
-use std::net::IpAddr;
+use std::borrow::Cow;
+use std::ops::Range;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::BytesMut;
+use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Uri;
 use http::{Request, Version};
@@ -186,27 +187,32 @@ fn authority_field(target: &Target) -> Result<HeaderValue, Refusal> {
 /// RFC 7239 and its forerunners, and the request's name.
 fn client_facts(inbound: &Inbound<Incoming>) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
     let target = inbound.target();
-    let address = inbound.client();
-    let (scheme, authority) = (target.external_scheme(), target.external_authority());
-    // One allocation for all of them, written once.
-    let mut text = BytesMut::with_capacity(256);
-    let mut value = |parts: &[&str]| {
-        for part in parts {
-            text.extend_from_slice(part.as_bytes());
-        }
-        HeaderValue::from_maybe_shared(text.split().freeze()).ok()
+    let scheme = target.external_scheme();
+    let (address, peer) = (inbound.client(), inbound.peer());
+    let node = if address == peer.address.ip() { Cow::Borrowed(peer.node()) } else { address.to_string().into() };
+    let (before, after) = if address.is_ipv6() { ("for=\"[", "]\";host=\"") } else { ("for=", ";host=\"") };
+    // Written once, in one piece; the short ones are parts of the long one.
+    let mut text = String::with_capacity(256);
+    let mut write = |part: &str| {
+        let from = text.len();
+        text.push_str(part);
+        from..text.len()
     };
-    let node = address.to_string();
-    let forwarded = match address {
-        IpAddr::V4(_) => value(&["for=", &node, ";host=\"", authority, "\";proto=", scheme]),
-        IpAddr::V6(_) => value(&["for=\"[", &node, "]\";host=\"", authority, "\";proto=", scheme]),
-    };
+    write(before);
+    let node = write(&node);
+    write(after);
+    let authority = write(target.external_authority());
+    write("\";proto=");
+    let forwarded = 0..write(scheme).end;
+    let id = write(inbound.id().as_str());
+    let text = Bytes::from(text);
+    let value = |place: Range<usize>| HeaderValue::from_maybe_shared(text.slice(place)).ok();
     [
-        ("forwarded", forwarded),
-        ("x-forwarded-for", value(&[&node])),
-        ("x-forwarded-host", value(&[authority])),
-        ("x-forwarded-proto", Some(HeaderValue::from_static(target.external_scheme()))),
-        ("x-request-id", value(&[inbound.id().as_str()])),
+        ("forwarded", value(forwarded)),
+        ("x-forwarded-for", value(node)),
+        ("x-forwarded-host", value(authority)),
+        ("x-forwarded-proto", Some(HeaderValue::from_static(scheme))),
+        ("x-request-id", value(id)),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((HeaderName::from_static(name), value?)))

@@ -16,6 +16,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// What the handshake established; `None` on a plain listener.
     pub tls: Option<TlsFacts>,
+    /// Its address without the port, as it is written for others.
+    text: Box<str>,
     /// What it showed last.
     pub(super) last_shown: LastShown,
 }
@@ -23,7 +25,12 @@ pub struct Peer {
 impl Peer {
     /// The other end of a new connection.
     pub fn new(address: SocketAddr, tls: Option<TlsFacts>) -> Self {
-        Self { address, tls, last_shown: LastShown::default() }
+        Self { address, tls, text: address.ip().to_string().into(), last_shown: LastShown::default() }
+    }
+
+    /// Its address without the port, as it is written for others: once for a connection and not for each request.
+    pub fn node(&self) -> &str {
+        &self.text
     }
 
     /// The scheme of the listener that accepted the connection.

@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Uri, Version, header};
 
-use super::path::{hex, loosest, normalize_path};
+use super::path::{hex, is_plain, loosest, normalize_path};
 use crate::refusal::{Reason, Refusal};
 
 /// `http` or `https`, as seen by clients.
@@ -78,55 +78,63 @@ impl PublicUrl {
 /// A validated host and port. The name is lower case; an IPv6 address is in brackets and in canonical form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Host {
-    name: String,
+    /// The name, and the port behind a colon if there is one: ready to be written with each request.
+    text: String,
+    name_ends: usize,
     port: Option<u16>,
 }
 
 impl Host {
     /// RFC 9110 §7.2 and RFC 3986 §3.2.2, narrowed to what DNS and IP addresses need.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(bytes).ok()?;
-        let (name, port) = if let Some(rest) = text.strip_prefix('[') {
+        let given = std::str::from_utf8(bytes).ok()?;
+        let mut text = String::with_capacity(given.len());
+        let port = if let Some(rest) = given.strip_prefix('[') {
             let (address, port) = rest.split_once(']')?;
-            (
-                format!("[{}]", address.parse::<Ipv6Addr>().ok()?),
-                port.strip_prefix(':').or(port.is_empty().then_some("")),
-            )
+            text = format!("[{}]", address.parse::<Ipv6Addr>().ok()?);
+            port.strip_prefix(':').or(port.is_empty().then_some(""))?
         } else {
-            let (name, port) = text.split_once(':').map_or((text, ""), |(name, port)| (name, port));
-            (reg_name(name)?, Some(port))
+            let (name, port) = given.split_once(':').unwrap_or((given, ""));
+            text.push_str(Some(name).filter(|name| is_reg_name(name))?);
+            text.make_ascii_lowercase();
+            port
         };
-        Some(Self { name, port: parse_port(port?)? })
+        let (name_ends, digits, port) = (text.len(), port, parse_port(port)?);
+        if port.is_some() {
+            text.push(':');
+            text.push_str(digits);
+        }
+        Some(Self { text, name_ends, port })
     }
 
     fn write(&self, scheme: ListenerScheme, out: &mut String) {
-        out.push_str(&self.name);
-        if let Some(port) = self.port.filter(|port| *port != scheme.default_port()) {
-            out.push(':');
-            out.push_str(&port.to_string());
-        }
+        let as_written = self.port.is_some_and(|port| port != scheme.default_port());
+        out.push_str(if as_written { &self.text } else { self.name() });
+    }
+
+    fn name(&self) -> &str {
+        &self.text[..self.name_ends]
     }
 
     /// Without the dot that ends a fully qualified name: servers choose their virtual host without it.
     fn bare_name(&self) -> &str {
-        self.name.strip_suffix('.').unwrap_or(&self.name)
+        self.name().strip_suffix('.').unwrap_or(self.name())
     }
 
     fn same(&self, other: &Self, scheme: ListenerScheme) -> bool {
         let port = |host: &Self| host.port.unwrap_or_else(|| scheme.default_port());
-        self.name == other.name && port(self) == port(other)
+        self.name() == other.name() && port(self) == port(other)
     }
 }
 
-fn reg_name(name: &str) -> Option<String> {
+fn is_reg_name(name: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
     let labels = name.strip_suffix('.').unwrap_or(name);
     let shaped = !labels.is_empty() && name.len() <= 254 && labels.split('.').all(|label| !label.is_empty());
     // An all-numeric name is an IPv4 address or an attempt to spell one in another base.
-    let last = labels.rsplit('.').next()?;
+    let last = labels.rsplit('.').next().unwrap_or_default();
     let numeric = last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with("0x") || last.starts_with("0X");
-    (shaped && name.bytes().all(allowed) && (!numeric || labels.parse::<Ipv4Addr>().is_ok()))
-        .then(|| name.to_ascii_lowercase())
+    shaped && name.bytes().all(allowed) && (!numeric || labels.parse::<Ipv4Addr>().is_ok())
 }
 
 /// Nothing, or a port in canonical decimal. The outer `None` means malformed.
@@ -200,9 +208,15 @@ impl Target {
         external_url.push_str("://");
         external_host.write(scheme, &mut external_url);
         let path_at = external_url.len();
-        normalize_path(path_and_query.path(), &mut external_url)
-            .map_err(|found| Refusal::new(Reason::TargetInvalid).expected("an unambiguous path").found(found))?;
-        let loosest_path = loosest(&external_url[path_at..]);
+        let path = path_and_query.path();
+        let loosest_path = if is_plain(path) {
+            external_url.push_str(path);
+            None
+        } else {
+            normalize_path(path, &mut external_url)
+                .map_err(|found| Refusal::new(Reason::TargetInvalid).expected("an unambiguous path").found(found))?;
+            loosest(&external_url[path_at..])
+        };
         Ok(Self { host, external_url, path_at, path_and_query, loosest_path })
     }
 
@@ -219,14 +233,8 @@ impl Target {
 
     /// Whether a `Host` field says just what [`Self::host`] and [`Self::port`] say.
     pub fn is_spelled(&self, field: &[u8]) -> bool {
-        let rest = field.strip_prefix(self.host().as_bytes());
-        match (rest, self.port()) {
-            (Some(rest), None) => rest.is_empty(),
-            // The port was read from canonical decimal.
-            (Some([b':', digits @ ..]), Some(port)) => std::str::from_utf8(digits)
-                .is_ok_and(|digits| digits.parse() == Ok(port) && !digits.starts_with(['0', '+'])),
-            (Some(_) | None, _) => false,
-        }
+        let port = &self.host.text[self.host.name_ends..];
+        field.strip_prefix(self.host().as_bytes()) == Some(port.as_bytes())
     }
 
     /// The external URL without query, normalized by RFC 3986 §6.2.2 and §6.2.3: what `htu` must be equal to.

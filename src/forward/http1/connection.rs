@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use socket2::SockRef;
 use tokio_util::either::Either;
@@ -89,6 +89,7 @@ impl Connection {
         // How the sending ended, if not well: an upstream may answer and close before it has read everything.
         let mut failed = None;
         let (mut seen, mut interim) = (0, 0);
+        let mut room = HeaderMap::new();
         let head = poll_fn(|cx| {
             if failed.is_none()
                 && let Poll::Ready(Err(error)) = self.upload.poll(&mut self.wire, cx)
@@ -102,8 +103,13 @@ impl Connection {
                 // What comes before the question is no answer to it.
                 return Poll::Pending;
             }
-            *waiting = None;
-            let head = ready!(self.poll_head(&method, &mut seen, &mut interim, cx));
+            if let Some(sent) = waiting.take() {
+                // The answer's fields fit where the request's were, and so do those of the client's next request, for
+                // which hyper keeps the map.
+                room = sent.into_parts().0.headers;
+                room.clear();
+            }
+            let head = ready!(self.poll_head(&method, &mut seen, &mut interim, &mut room, cx));
             Poll::Ready(head.map_err(|error| failed.take().unwrap_or(error)))
         });
         let head = head.await?;
@@ -118,11 +124,12 @@ impl Connection {
         method: &Method,
         seen: &mut usize,
         interim: &mut usize,
+        room: &mut HeaderMap,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Response<()>, ExchangeError>> {
         loop {
             if !self.input.is_empty()
-                && let Some(head) = head::read(&mut self.input, seen, method)?
+                && let Some(head) = head::read(&mut self.input, seen, method, room)?
             {
                 let status = head.response.status();
                 if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {

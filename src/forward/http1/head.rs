@@ -62,8 +62,14 @@ pub(super) struct Head {
     pub(super) says_empty: bool,
 }
 
-/// Takes a head from what was read, if there is a whole one. `seen` is how much of it was looked at before.
-pub(super) fn read(input: &mut BytesMut, seen: &mut usize, method: &Method) -> Result<Option<Head>, ExchangeError> {
+/// Takes a head from what was read, if there is a whole one. `seen` is how much of it was looked at before; `room` is an
+/// empty map that its fields may take.
+pub(super) fn read(
+    input: &mut BytesMut,
+    seen: &mut usize,
+    method: &Method,
+    room: &mut HeaderMap,
+) -> Result<Option<Head>, ExchangeError> {
     // A head that comes byte by byte is parsed once and not once for every byte.
     let from = seen.saturating_sub(3);
     if *seen > 0 && !has_blank_line(input.get(from..).unwrap_or_default()) {
@@ -101,6 +107,7 @@ pub(super) fn read(input: &mut BytesMut, seen: &mut usize, method: &Method) -> R
         response.extensions_mut().insert(reason);
     }
     let headers = response.headers_mut();
+    *headers = std::mem::take(room);
     headers.reserve(parsed.headers.len());
     let mut fields = Vec::with_capacity(parsed.headers.len());
     for field in parsed.headers.iter() {

@@ -1,7 +1,7 @@
 //! Answers as upstreams may write them, whole and byte by byte, read here and by hyper.
 
 use bytes::BytesMut;
-use http::{Method, Request};
+use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -19,7 +19,7 @@ type Answer = (u16, Vec<u8>, usize, bool);
 fn read(method: &Method, bytes: &[u8], piece: usize) -> Result<Answer, ExchangeError> {
     let (mut input, mut seen, mut pieces) = (BytesMut::new(), 0, bytes.chunks(piece));
     let head = loop {
-        if let Some(head) = head::read(&mut input, &mut seen, method)? {
+        if let Some(head) = head::read(&mut input, &mut seen, method, &mut HeaderMap::new())? {
             if head.response.status().is_informational() {
                 continue;
             }
@@ -195,13 +195,13 @@ fn an_answer_that_breaks_off_is_not_a_short_one() {
 fn a_head_is_looked_at_once_more_only_when_it_may_be_whole() {
     let (mut input, mut seen) = (BytesMut::from("HTTP/1.1 200 OK\r\nx: 1\r\n"), 0);
     for _ in 0..2 {
-        assert!(head::read(&mut input, &mut seen, &Method::GET).unwrap().is_none());
+        assert!(head::read(&mut input, &mut seen, &Method::GET, &mut HeaderMap::new()).unwrap().is_none());
         assert_eq!(seen, input.len());
     }
     // The end of the head lies across what was seen and what is new.
     input.extend_from_slice(b"\r\n");
     assert!(
-        head::read(&mut input, &mut seen, &Method::GET)
+        head::read(&mut input, &mut seen, &Method::GET, &mut HeaderMap::new())
             .unwrap()
             .is_some_and(|head| head.content == Content::UntilClose)
     );
@@ -269,7 +269,7 @@ async fn too_many_interim_answers_are_none() {
 fn a_reason_of_the_upstreams_own_is_kept() {
     for (line, own) in [("200 Fine By Me", Some(&b"Fine By Me"[..])), ("200 OK", None), ("404 Not Found", None)] {
         let mut input = BytesMut::from(format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\n\r\n").as_bytes());
-        let head = head::read(&mut input, &mut 0, &Method::GET).unwrap().unwrap();
+        let head = head::read(&mut input, &mut 0, &Method::GET, &mut HeaderMap::new()).unwrap().unwrap();
         let reason = head.response.extensions().get::<hyper::ext::ReasonPhrase>();
         assert_eq!(reason.map(|reason| reason.as_bytes()), own, "{line}");
     }
