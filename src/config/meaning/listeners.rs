@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::{fronts, socket_address, values};
 use crate::accept::tls::{ClientTrust, LoadError, ServerCertificate, load_roots};
 use crate::accept::{ClientCertificates, ListenerSettings, TlsSettings};
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::reading::{Field, Reading};
 use crate::config::written::{
     self, Authorities, ClientCertificateMode, Configuration, Listener, ListenerTls, TlsVersion, Trust,
@@ -122,13 +123,21 @@ fn certificate(
     let is_key = |at: usize, error: &LoadError| {
         key_file.as_ref() == Some(&error.path) && (chain_file != key_file || at > 0 || is_chain())
     };
-    loaded
-        .map_err(|errors| {
-            for (at, error) in errors.iter().enumerate() {
-                unusable(error, if is_key(at, error) { key } else { chain }, reading);
-            }
-        })
-        .ok()
+    let loaded = loaded.map_err(|errors| {
+        for (at, error) in errors.iter().enumerate() {
+            unusable(error, if is_key(at, error) { key } else { chain }, reading);
+        }
+    });
+    loaded.inspect(|certificate| warn_if_expired(certificate, chain, "clients refuse it", reading)).ok()
+}
+
+/// No reason not to start: what renews certificates may be behind the gateway. `so` is what comes of it.
+pub fn warn_if_expired(certificate: &ServerCertificate, field: &Field<String>, so: &str, reading: &mut Reading<'_>) {
+    let end = certificate.expires();
+    if end.secs() < SystemClock.now().secs() {
+        let message = format!("the certificate expired at {}", end.rfc3339().as_str());
+        reading.warning(field.place, &field.path, message, so).help("renew it");
+    }
 }
 
 fn client_certificates(written: &written::ClientCertificates, reading: &mut Reading<'_>) -> ClientCertificates {

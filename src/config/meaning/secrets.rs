@@ -5,7 +5,7 @@ use std::io::Read as _;
 
 use zeroize::Zeroizing;
 
-use super::listeners::report_file;
+use super::listeners::{report_file, warn_if_expired};
 use crate::accept::tls::{LoadError, ServerCertificate};
 use crate::config::reading::{Field, Reading};
 
@@ -67,7 +67,8 @@ pub fn certificate_and_key(
                     report_file(field, &error.path, &error.problem, reading);
                 }
             };
-            loaded.map_err(report).ok()
+            let loaded = loaded.map_err(report);
+            loaded.inspect(|loaded| warn_if_expired(loaded, certificate, "servers may refuse it", reading)).ok()
         }
         (None, None) => None,
         _ if certificate.is_wrong() || key.is_wrong() => None,

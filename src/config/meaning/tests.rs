@@ -13,6 +13,7 @@ mod fronts;
 mod identity;
 mod introspection;
 mod limits;
+mod listeners;
 mod replicas;
 mod telemetry;
 mod upstreams;
