@@ -156,13 +156,14 @@ async fn a_proxys_own_certificate_is_not_its_clients() {
 
 #[tokio::test]
 async fn fields_about_the_url_count_where_they_are_trusted_and_named() {
-    let said = |world: &World| {
+    let said_of = |world: &World, client: &str| {
         let shot = world.good().proof_claim("htu", "https://shop.example/api/item");
         shot.header("X-Forwarded-Host", "Shop.example")
             .header("X-Forwarded-Proto", "https")
-            .header("X-Forwarded-For", "192.0.2.66, 192.0.2.7, 127.0.0.1")
+            .header("X-Forwarded-For", &format!("192.0.2.66, {client}, 127.0.0.1"))
             .header("Forwarded", "for=192.0.2.99;host=liar.example;proto=http")
     };
+    let said = |world: &World| said_of(world, "192.0.2.7");
     let plan =
         |forwarded, trusted| Plan { front: Front { forwarded, ..front(trusted) }, tls: false, ..Plan::default() };
     let world = plan(ForwardedFields::XForwarded, EVERYBODY_HERE).start().await;
@@ -172,6 +173,10 @@ async fn fields_about_the_url_count_where_they_are_trusted_and_named() {
     assert_eq!(seen.header("x-forwarded-for"), Some("192.0.2.7"), "the first stranger, seen from here");
     assert_eq!(seen.header("forwarded"), Some("for=192.0.2.7;host=\"shop.example\";proto=https"));
     assert_eq!(seen.header("host"), Some("shop.example"));
+    assert_eq!(said_of(&world, "2001:DB8::7").send(Http::One).await.status, 200);
+    let seen = world.upstream.last();
+    assert_eq!(seen.header("x-forwarded-for"), Some("2001:db8::7"));
+    assert_eq!(seen.header("forwarded"), Some("for=\"[2001:db8::7]\";host=\"shop.example\";proto=https"));
 
     // The other family of fields is not this proxy's: it may be the client's.
     let world = plan(ForwardedFields::Rfc7239, EVERYBODY_HERE).start().await;

@@ -28,6 +28,9 @@ const READ_AT_MOST: usize = 128 * 1024;
 /// Room that a connection keeps for the next exchange.
 const KEPT: usize = 2 * READ;
 
+/// Fields that there is room for in a map that goes from a request to its answer.
+pub(super) const KEPT_FIELDS: usize = 64;
+
 /// Interim answers to one request (RFC 9110 §15.2).
 const MOST_INTERIM: usize = 16;
 
@@ -89,7 +92,7 @@ impl Connection {
         // How the sending ended, if not well: an upstream may answer and close before it has read everything.
         let mut failed = None;
         let (mut seen, mut interim) = (0, 0);
-        let mut room = HeaderMap::new();
+        let mut room = None;
         let head = poll_fn(|cx| {
             if failed.is_none()
                 && let Poll::Ready(Err(error)) = self.upload.poll(&mut self.wire, cx)
@@ -105,9 +108,8 @@ impl Connection {
             }
             if let Some(sent) = waiting.take() {
                 // The answer's fields fit where the request's were, and so do those of the client's next request, for
-                // which hyper keeps the map.
-                room = sent.into_parts().0.headers;
-                room.clear();
+                // which hyper keeps the map. Not a large one: it would stay as long as the answer takes.
+                room = Some(sent.into_parts().0.headers).filter(|fields| fields.capacity() <= KEPT_FIELDS);
             }
             let head = ready!(self.poll_head(&method, &mut seen, &mut interim, &mut room, cx));
             Poll::Ready(head.map_err(|error| failed.take().unwrap_or(error)))
@@ -124,7 +126,7 @@ impl Connection {
         method: &Method,
         seen: &mut usize,
         interim: &mut usize,
-        room: &mut HeaderMap,
+        room: &mut Option<HeaderMap>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Response<()>, ExchangeError>> {
         loop {

@@ -62,13 +62,13 @@ pub(super) struct Head {
     pub(super) says_empty: bool,
 }
 
-/// Takes a head from what was read, if there is a whole one. `seen` is how much of it was looked at before; `room` is an
-/// empty map that its fields may take.
+/// Takes a head from what was read, if there is a whole one. `seen` is how much of it was looked at before; `room` is a
+/// map that its fields may take, whatever is in it.
 pub(super) fn read(
     input: &mut BytesMut,
     seen: &mut usize,
     method: &Method,
-    room: &mut HeaderMap,
+    room: &mut Option<HeaderMap>,
 ) -> Result<Option<Head>, ExchangeError> {
     // A head that comes byte by byte is parsed once and not once for every byte.
     let from = seen.saturating_sub(3);
@@ -107,7 +107,8 @@ pub(super) fn read(
         response.extensions_mut().insert(reason);
     }
     let headers = response.headers_mut();
-    *headers = std::mem::take(room);
+    *headers = room.take().unwrap_or_default();
+    headers.clear();
     headers.reserve(parsed.headers.len());
     let mut fields = Vec::with_capacity(parsed.headers.len());
     for field in parsed.headers.iter() {

@@ -1,7 +1,7 @@
 //! Answers as upstreams may write them, whole and byte by byte, read here and by hyper.
 
 use bytes::BytesMut;
-use http::{HeaderMap, Method, Request};
+use http::{Method, Request};
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -19,7 +19,7 @@ type Answer = (u16, Vec<u8>, usize, bool);
 fn read(method: &Method, bytes: &[u8], piece: usize) -> Result<Answer, ExchangeError> {
     let (mut input, mut seen, mut pieces) = (BytesMut::new(), 0, bytes.chunks(piece));
     let head = loop {
-        if let Some(head) = head::read(&mut input, &mut seen, method, &mut HeaderMap::new())? {
+        if let Some(head) = head::read(&mut input, &mut seen, method, &mut None)? {
             if head.response.status().is_informational() {
                 continue;
             }
@@ -195,13 +195,13 @@ fn an_answer_that_breaks_off_is_not_a_short_one() {
 fn a_head_is_looked_at_once_more_only_when_it_may_be_whole() {
     let (mut input, mut seen) = (BytesMut::from("HTTP/1.1 200 OK\r\nx: 1\r\n"), 0);
     for _ in 0..2 {
-        assert!(head::read(&mut input, &mut seen, &Method::GET, &mut HeaderMap::new()).unwrap().is_none());
+        assert!(head::read(&mut input, &mut seen, &Method::GET, &mut None).unwrap().is_none());
         assert_eq!(seen, input.len());
     }
     // The end of the head lies across what was seen and what is new.
     input.extend_from_slice(b"\r\n");
     assert!(
-        head::read(&mut input, &mut seen, &Method::GET, &mut HeaderMap::new())
+        head::read(&mut input, &mut seen, &Method::GET, &mut None)
             .unwrap()
             .is_some_and(|head| head.content == Content::UntilClose)
     );
@@ -238,6 +238,31 @@ async fn one_request_follows_the_other_over_one_connection() {
     until(|| !connection.is_alive()).await;
 }
 
+/// The request's map is used again for its answer, and may not be noticed.
+#[tokio::test]
+async fn an_answer_has_its_own_fields_and_not_its_requests() {
+    const FINAL: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+    const HINTS: &str = "HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n";
+    let (client, mut server) = pair().await;
+    let mut connection = Box::new(Connection::new(Either::Left(client)));
+    for (more, answer) in [(0, FINAL.to_owned()), (200, FINAL.to_owned()), (1, [HINTS, FINAL].concat())] {
+        let mut waiting = request();
+        let fields = waiting.as_mut().unwrap().headers_mut();
+        fields.insert("authorization", "Bearer secret".parse().unwrap());
+        for number in 0..more {
+            fields.append(format!("x-{number}").parse::<http::HeaderName>().unwrap(), "1".parse().unwrap());
+        }
+        let room = fields.capacity();
+        server.write_all(answer.as_bytes()).await.unwrap();
+        let response = connection.exchange(&mut waiting).await.unwrap();
+        let names: Vec<&str> = response.headers().keys().map(http::HeaderName::as_str).collect();
+        assert_eq!(names, ["content-length"], "{more}");
+        // A large map would stay as long as the answer takes.
+        assert!(response.headers().capacity() <= super::connection::KEPT_FIELDS, "{room}");
+        assert!(connection.serves_another());
+    }
+}
+
 #[tokio::test]
 async fn what_was_not_sent_is_still_there() {
     let (client, server) = pair().await;
@@ -269,7 +294,7 @@ async fn too_many_interim_answers_are_none() {
 fn a_reason_of_the_upstreams_own_is_kept() {
     for (line, own) in [("200 Fine By Me", Some(&b"Fine By Me"[..])), ("200 OK", None), ("404 Not Found", None)] {
         let mut input = BytesMut::from(format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\n\r\n").as_bytes());
-        let head = head::read(&mut input, &mut 0, &Method::GET, &mut HeaderMap::new()).unwrap().unwrap();
+        let head = head::read(&mut input, &mut 0, &Method::GET, &mut None).unwrap().unwrap();
         let reason = head.response.extensions().get::<hyper::ext::ReasonPhrase>();
         assert_eq!(reason.map(|reason| reason.as_bytes()), own, "{line}");
     }

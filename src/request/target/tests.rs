@@ -85,6 +85,41 @@ fn only_hosts_are_hosts() {
     }
 }
 
+#[test]
+fn a_host_is_written_in_one_way() {
+    for (host, https, http, upstream) in [
+        ("RS.Example", "rs.example", "rs.example", "rs.example"),
+        ("rs.example:", "rs.example", "rs.example", "rs.example"),
+        ("rs.example:443", "rs.example", "rs.example:443", "rs.example:443"),
+        ("rs.example:80", "rs.example:80", "rs.example", "rs.example:80"),
+        ("rs.example.:8443", "rs.example.:8443", "rs.example.:8443", "rs.example:8443"),
+        ("[0:0:0:0:0:0:0:1]:8443", "[::1]:8443", "[::1]:8443", "[::1]:8443"),
+        ("[::1]:", "[::1]", "[::1]", "[::1]"),
+    ] {
+        let parsed = Host::parse(host.as_bytes()).unwrap();
+        for (scheme, wanted) in [(ListenerScheme::Https, https), (ListenerScheme::Http, http)] {
+            let mut text = String::new();
+            parsed.write(scheme, &mut text);
+            assert_eq!(text, wanted, "{host}");
+        }
+        // What the upstream hears, and nothing else, is a Host field that can stay.
+        let target = parse("/", host).unwrap();
+        assert!(target.is_spelled(upstream.as_bytes()), "{host}");
+        assert_eq!(target.is_spelled(host.as_bytes()), host == upstream, "{host}");
+        assert!(!target.is_spelled(format!("{upstream}0").as_bytes()), "{host}");
+    }
+}
+
+#[test]
+fn a_port_may_be_left_out_if_it_is_the_default() {
+    let same = |a: &str, b: &str| {
+        let [a, b] = [a, b].map(|host| Host::parse(host.as_bytes()).unwrap());
+        a.same(&b, ListenerScheme::Https)
+    };
+    assert!(same("rs.example", "RS.EXAMPLE:443") && same("rs.example:8443", "rs.example:8443"));
+    assert!(!same("rs.example", "rs.example:8443") && !same("rs.example", "rs.example."));
+}
+
 proptest! {
     /// A proxy that puts a URL together from what its client sent: whatever `Host` holds, the path is the one that the
     /// proxy forwards, or there is none.
