@@ -41,7 +41,9 @@ impl Slow {
         // All of them in the first half of the time.
         let [count, rate] = [connections, connections.div_ceil(seconds / 2)].map(|n| n.to_string());
         let output = folder.join(format!("slow{}", arguments[0]));
-        let mut command = Command::new(program);
+        // It gets what the gateway and its clients leave of the processors, as if it came from another machine.
+        let mut command = Command::new("chrt");
+        command.args(["--idle", "0"]).arg(program);
         command.args(arguments).args(["-c", &count, "-r", &rate, "-l", &seconds.to_string(), "-u", url]);
         command.args(["-p", "5", "-g", "-o"]).arg(&output);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
