@@ -37,6 +37,11 @@ impl Serve {
     /// # Errors
     /// For `report`: an address that cannot be had, an upstream or issuer that cannot be set up.
     pub fn run(self) -> anyhow::Result<ExitCode> {
+        let runtime = runtime()?;
+        let requests = {
+            let _there = runtime.enter();
+            Requests::listen()?
+        };
         let Attempt { outcome, files } = self.config.attempt();
         let loaded = match outcome {
             Ok(loaded) => loaded,
@@ -54,13 +59,8 @@ impl Serve {
         // nothing, and a signal is heard all the same.
         let background = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let background = background.context("cannot start the runtime")?;
-        let ended = runtime()?.block_on(serve(
-            loaded,
-            passed,
-            Sources { config: self.config, files, sandbox },
-            background.handle(),
-            &log,
-        ));
+        let sources = Sources { config: self.config, files, sandbox };
+        let ended = runtime.block_on(serve(loaded, passed, sources, requests, background.handle(), &log));
         // A resolver that hangs would hold the process.
         background.shutdown_background();
         ended
@@ -76,12 +76,12 @@ async fn serve(
     loaded: Loaded,
     passed: PassedSockets,
     sources: Sources,
+    requests: Requests,
     background: &Handle,
     log: &Log,
 ) -> anyhow::Result<ExitCode> {
     let mut stop = StopSignals::listen()?;
-    let hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
-    let mut drain = signal(SignalKind::user_defined1()).context("cannot listen for signals")?;
+    let Requests { hangup, mut drain } = requests;
     for warning in loaded.warnings.findings() {
         tracing::warn!(field = warning.field(), "{}", warning.message());
     }
@@ -136,6 +136,20 @@ async fn announce_readiness(current: Current) {
     current.ready().await;
     tracing::info!("ready");
     supervisor::ready();
+}
+
+/// SIGHUP and SIGUSR1. They are heard before the configuration is read: whoever sends one so early means the gateway that
+/// is about to be there. Those that end it are not, because reading takes as long as a pipe does.
+struct Requests {
+    hangup: Signal,
+    drain: Signal,
+}
+
+impl Requests {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self { hangup: listen(SignalKind::hangup())?, drain: listen(SignalKind::user_defined1())? })
+    }
 }
 
 /// SIGTERM, as orchestrators send it, and SIGINT, as people do.

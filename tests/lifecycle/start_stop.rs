@@ -1,5 +1,7 @@
 //! From the first log line to the last.
 
+use std::io::Write as _;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
@@ -140,6 +142,35 @@ async fn what_is_drained_goes_on_until_it_is_told_to_end() {
     let ended = gateway.program.ended().await;
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
     assert!(ended.out.contains(r#""message":"stopped","drained":true"#), "{}", ended.out);
+}
+
+/// Nobody can tell from outside whether a gateway has read its configuration already.
+#[tokio::test]
+async fn what_is_asked_of_it_before_it_is_there_does_not_end_it() {
+    let stage = Stage::set().await;
+    let folder = format!("{}/server.", stage.folder.path().display());
+    let file = stage.configured(|configuration| configuration.tls = configuration.tls.replace("server.", &folder));
+    let text = std::fs::read(stage.file(file)).unwrap();
+    for (signal, said) in [("HUP", "ready"), ("USR1", "draining")] {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keybound"));
+        command.args(["serve", "--config", "/dev/stdin"]).current_dir(stage.folder.path());
+        let program = Program::run_by(&mut command, reader.into());
+        let status = format!("/proc/{}/status", program.id());
+        // It runs, and waits for the pipe.
+        eventually("it listens for signals", async || {
+            let status = std::fs::read_to_string(&status).unwrap();
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?.trim().to_owned();
+            (u64::from_str_radix(&caught, 16).unwrap() & (1 << 9 | 1) == 1 << 9 | 1).then_some(())
+        })
+        .await;
+        program.signal(signal);
+        writer.write_all(&text).unwrap();
+        drop(writer);
+        let gateway = Gateway::of(program).await;
+        gateway.program.says(said).await;
+        assert_eq!(gateway.status(&message("/open/x", &[])).await, 200, "{signal}");
+    }
 }
 
 #[tokio::test]
