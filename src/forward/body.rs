@@ -4,27 +4,47 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use super::reserved::OwnFields;
 
 /// What a body did so far; shared between the body and whoever waits for the response.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Progress {
-    frames: AtomicU64,
+    begun: Instant,
+    /// When something of the body moved last, in microseconds since then.
+    moved: AtomicU64,
     bytes: AtomicU64,
     exceeded: AtomicBool,
     waits_for_client: AtomicBool,
 }
 
 impl Progress {
-    /// Grows whenever something of the body moves.
-    pub fn frames(&self) -> u64 {
-        self.frames.load(Ordering::Relaxed)
+    /// Nothing has moved yet.
+    pub fn new() -> Self {
+        Self {
+            begun: Instant::now(),
+            moved: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            exceeded: AtomicBool::new(false),
+            waits_for_client: AtomicBool::new(false),
+        }
+    }
+
+    /// When something of the body moved last; at first, when the request was sent.
+    pub fn last_moved(&self) -> Instant {
+        self.begun + Duration::from_micros(self.moved.load(Ordering::Relaxed))
+    }
+
+    fn moves(&self) {
+        let since = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.moved.store(since, Ordering::Relaxed);
     }
 
     /// Whether it is the client whom everybody waits for.
@@ -84,7 +104,7 @@ impl RequestBody {
 
     fn count(&self, data: &Bytes) -> Result<(), BodyError> {
         let Some(progress) = &self.progress else { return Ok(()) };
-        progress.frames.fetch_add(1, Ordering::Relaxed);
+        progress.moves();
         let total = progress.bytes.fetch_add(data.len() as u64, Ordering::Relaxed) + data.len() as u64;
         if self.limit.is_some_and(|limit| total > limit) {
             progress.exceeded.store(true, Ordering::Relaxed);

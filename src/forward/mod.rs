@@ -148,7 +148,7 @@ impl Forwarder {
         {
             return Err(too_large(limit));
         }
-        let progress = Arc::new(body::Progress::default());
+        let progress = Arc::new(body::Progress::new());
         let body = std::mem::replace(request.body_mut(), RequestBody::empty());
         *request.body_mut() = body.watched(Arc::clone(&progress), self.body_bytes);
         let response = upstream.send(request, &progress).await.map_err(|refusal| match self.body_bytes {

@@ -141,19 +141,19 @@ impl Upstream {
         let timeout = self.settings.response_timeout;
         let mut response = std::pin::pin!(self.endpoints.send(request));
         loop {
-            let moved = progress.frames();
-            match tokio::time::timeout(timeout, &mut response).await {
+            let moved = progress.last_moved();
+            match tokio::time::timeout_at(moved + timeout, &mut response).await {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(error)) => return Err(refusal(&error)),
-                Err(_) if progress.frames() == moved && progress.waits_for_client() => {
+                Err(_) if progress.last_moved() > moved => {}
+                Err(_) if progress.waits_for_client() => {
                     return Err(Refusal::new(Reason::ClientSlow)
                         .expected(format!("more of the body within {} s", timeout.as_secs_f64())));
                 }
-                Err(_) if progress.frames() == moved => {
+                Err(_) => {
                     return Err(Refusal::new(Reason::UpstreamTimeout)
                         .expected(format!("an answer within {} s", timeout.as_secs_f64())));
                 }
-                Err(_) => {}
             }
         }
     }

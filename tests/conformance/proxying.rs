@@ -52,6 +52,20 @@ async fn an_upstream_that_does_not_answer_is_504() {
     assert_eq!((answer.status, world.refusals("api", Reason::UpstreamTimeout)), (504, 1));
 }
 
+/// Counted from the last moment at which the body moved, and not as a whole timeout in which nothing does.
+#[tokio::test]
+async fn an_upstream_that_takes_a_body_and_does_not_answer_is_504_in_time() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let response_timeout = Duration::from_secs(2);
+    let upstream = Some(silent.local_addr().unwrap());
+    let world = Plan { upstream, response_timeout, ..Plan::default() }.start().await;
+    let begun = std::time::Instant::now();
+    let answer = world.good().method("POST").body("abc").send(Http::One).await;
+    assert_eq!((answer.status, world.refusals("api", Reason::UpstreamTimeout)), (504, 1));
+    let took = begun.elapsed();
+    assert!(took >= response_timeout && took < response_timeout * 2, "{took:?}");
+}
+
 #[tokio::test]
 async fn an_upstream_that_speaks_no_http_is_502() {
     let world = world_before(canned(b"SSH-2.0-OpenSSH_9.2\r\n").await).await;
