@@ -43,6 +43,13 @@ pub enum ResponseError {
     Http2(#[from] hyper::Error),
 }
 
+impl ResponseError {
+    /// Whether it was the client who broke off, while the upstream answered already.
+    pub const fn is_clients(&self) -> bool {
+        matches!(self, Self::Http1(ExchangeError::Body(_) | ExchangeError::Length))
+    }
+}
+
 impl ResponseBody {
     /// The answer that begins on this connection.
     pub(super) fn http1(response: Response<()>, connection: Box<Connection>, lease: Lease) -> Response<Self> {

@@ -9,7 +9,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::remove_dpop;
 use crate::forward::{ResponseBody, ResponseError};
-use crate::telemetry::Record;
+use crate::telemetry::{BrokenOff, Record};
 
 /// The body of every answer.
 #[derive(Debug)]
@@ -41,8 +41,10 @@ impl Body {
 impl Drop for Body {
     fn drop(&mut self) {
         // A client that left in the middle.
-        if let Content::Upstream(body) = &self.content {
-            self.record.broke_off |= !body.is_end_stream();
+        if let Content::Upstream(body) = &self.content
+            && !body.is_end_stream()
+        {
+            self.record.broken_off.get_or_insert(BrokenOff::Client);
         }
     }
 }
@@ -69,7 +71,10 @@ impl HttpBody for Body {
         };
         match &frame {
             Some(Ok(frame)) => self.record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
-            Some(Err(_)) => self.record.broke_off = true,
+            Some(Err(error)) => {
+                let by = if error.is_clients() { BrokenOff::Client } else { BrokenOff::Upstream };
+                self.record.broken_off = Some(by);
+            }
             None => {}
         }
         Poll::Ready(frame)

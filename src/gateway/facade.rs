@@ -33,6 +33,11 @@ impl Facade {
         Self { metadata: public_url.map(told), front, expires }
     }
 
+    /// Whether those who connect are proxies that ask for verdicts.
+    pub(super) const fn is_asked(&self) -> bool {
+        self.front.asks.is_some()
+    }
+
     /// When its first certificate expires.
     pub(super) const fn expires(&self) -> Option<UnixTime> {
         self.expires

@@ -72,32 +72,32 @@ impl Handler for Door {
         let mut record = Record::open(Arc::clone(&gateway.ledger), id, peer_address, request.method().clone());
         let onward = record.follow(&request);
         // There is one for each listener; without one, nothing would pass.
-        let Some(Facade { front, metadata, .. }) = gateway.facades.get(self.listener) else {
-            return gateway.refuse_unread((Reason::NoRoute.into(), request), record);
+        let Some(facade) = gateway.facades.get(self.listener) else {
+            return gateway.refuse_unread((Reason::NoRoute.into(), request), None, record);
         };
-        let metadata = metadata.as_ref();
+        let Facade { front, metadata, .. } = facade;
         let inbound = match Inbound::read(request, peer, front, id) {
             Ok(mut inbound) => {
                 inbound.goes_on(onward);
                 inbound
             }
-            Err(unread) => return gateway.refuse_unread(*unread, record),
+            Err(unread) => return gateway.refuse_unread(*unread, Some(facade), record),
         };
         record.asked(inbound.client(), inbound.request().method());
         let target = inbound.target();
         record.target(target.external_scheme(), target.host(), target.normalized_path());
         // Whoever asks for a verdict would take an answer of ours for one, and forward what nobody proved.
-        if front.asks.is_none()
-            && let Some(own) = gateway.own_answer(&inbound, metadata)
+        if !facade.is_asked()
+            && let Some(own) = gateway.own_answer(&inbound, metadata.as_ref())
         {
             return gateway.answer_itself(own, inbound, record);
         }
         let decision = gateway.decide(inbound, front, &mut record).await;
         record.decided(false);
         match decision {
-            Ok(authorized) if front.asks.is_some() => gateway.answer_with_verdict(authorized, record),
+            Ok(authorized) if facade.is_asked() => gateway.answer_with_verdict(authorized, record),
             Ok(authorized) => gateway.forward(authorized, record).await,
-            Err(refused) => gateway.refuse(*refused, metadata, record),
+            Err(refused) => gateway.refuse(*refused, facade, record),
         }
     }
 }

@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 
 use super::REQUEST_ID;
 use super::body::Body;
+use super::facade::Facade;
 use super::state::Gateway;
 use crate::authorize::Refused;
 use crate::refusal::{Answer, Blame, Progress, Refusal, shown};
@@ -35,6 +36,8 @@ pub(super) struct Asked<'a> {
     pub(super) metadata: Option<&'a Metadata>,
     /// Whether it is a call of gRPC, whose clients look for a status of their own.
     pub(super) grpc: bool,
+    /// Whether a proxy asks, who speaks for CORS itself.
+    pub(super) by_proxy: bool,
 }
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -52,25 +55,25 @@ impl Gateway {
     pub(super) fn refuse_unread(
         &self,
         unread: (Refusal, Request<Incoming>),
+        facade: Option<&Facade>,
         mut record: Box<Record>,
     ) -> Response<Body> {
         let (refusal, request) = unread;
         record.decided(true);
         record.unread_target(|| shown(request.uri().path()));
-        let asked =
-            Asked { origin: cors::origin(request.headers()), grpc: is_grpc(request.headers()), ..Asked::default() };
+        let asked = Asked {
+            origin: cors::origin(request.headers()),
+            grpc: is_grpc(request.headers()),
+            by_proxy: facade.is_some_and(Facade::is_asked),
+            ..Asked::default()
+        };
         let response = self.answer_refusal(refusal, &asked, record);
         discard(request);
         response
     }
 
     /// Answers a refused request.
-    pub(super) fn refuse(
-        &self,
-        refused: Refused<Incoming>,
-        metadata: Option<&Metadata>,
-        record: Box<Record>,
-    ) -> Response<Body> {
+    pub(super) fn refuse(&self, refused: Refused<Incoming>, facade: &Facade, record: Box<Record>) -> Response<Body> {
         let Refused { refusal, inbound, route, key, place } = refused;
         let now = self.clock.now();
         if let Some(place) = place {
@@ -84,8 +87,9 @@ impl Gateway {
             host: Some(inbound.target().host()),
             scheme_used: inbound.scheme_used(),
             origin: cors::origin(inbound.request().headers()),
-            metadata,
+            metadata: facade.metadata.as_ref(),
             grpc: is_grpc(inbound.request().headers()),
+            by_proxy: facade.is_asked(),
         };
         let response = self.answer_refusal(refusal, &asked, record);
         discard(inbound.into_parts().0);
@@ -119,7 +123,7 @@ impl Gateway {
         if let Ok(id) = HeaderValue::from_str(record.id.as_str()) {
             parts.headers.insert(REQUEST_ID, id);
         }
-        if let Some(rule) = self.cors_of(asked.route, asked.origin) {
+        if let Some(rule) = self.cors_of(asked.route, asked.origin).filter(|_| !asked.by_proxy) {
             cors::mark(&mut parts.headers, rule, asked.origin);
         }
         if reason.answer() == Answer::Malformed {

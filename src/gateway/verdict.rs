@@ -35,7 +35,11 @@ impl Gateway {
         let mut headers = match self.forwarder.verdict(authorized) {
             Ok(headers) => headers,
             Err(refusal) => {
-                return self.answer_refusal(refusal, &Asked { route: Some(&route), ..Asked::default() }, record);
+                return self.answer_refusal(
+                    refusal,
+                    &Asked { route: Some(&route), by_proxy: true, ..Asked::default() },
+                    record,
+                );
             }
         };
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

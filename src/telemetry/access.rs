@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use http::{Request, Version};
 use tracing::Level;
 
-use super::decision::Decision;
+use super::decision::{BrokenOff, Decision};
 use super::line::{Form, Line};
 use super::metrics::Metrics;
 use super::output::Lines;
@@ -113,8 +113,8 @@ pub struct Record {
     pub client: IpAddr,
     /// How: at a decision endpoint, the request that is asked about.
     pub method: http::Method,
-    /// Whether its answer ended before its end.
-    pub broke_off: bool,
+    /// Who ended its answer before its end, if somebody did.
+    pub broken_off: Option<BrokenOff>,
     /// Whether the message itself was HEAD, so that its answer has no body.
     pub bodiless: bool,
     /// Where and what, in one text that the path begins at an index of; empty when the target could not be read.
@@ -153,7 +153,7 @@ impl Record {
             status: None,
             id,
             client,
-            broke_off: false,
+            broken_off: None,
             bodiless: method == http::Method::HEAD,
             method,
             target: String::new(),
@@ -305,6 +305,7 @@ impl Record {
     fn level(&self) -> Level {
         match self.refusal.as_ref().map(|refusal| refusal.reason().answer().blame()) {
             Some(Blame::Gateway | Blame::Upstream) => Level::WARN,
+            None if self.broken_off == Some(BrokenOff::Upstream) => Level::WARN,
             Some(Blame::Client) | None => Level::INFO,
         }
     }
@@ -330,7 +331,7 @@ impl Record {
     /// Whether it was answered, and nobody has to look at it: nothing refused it or would have, and nothing failed.
     fn went_well(&self) -> bool {
         let answered = self.status.is_some_and(|status| status < 500 && status != CLIENT_GONE);
-        answered && self.refusal.is_none() && !self.broke_off
+        answered && self.refusal.is_none() && self.broken_off.is_none()
     }
 
     /// The fields, in their order. What is not known is left out. `share`: of the requests that went well, those that
@@ -365,6 +366,7 @@ impl Record {
         if let Some(status) = self.status {
             line.number("status", status.into());
         }
+        line.text_if("broken_off", self.broken_off.map(BrokenOff::as_str));
         line.number("bytes", self.bytes);
         line.millis("duration_ms", duration);
         line.millis_if("authorization_ms", self.authorization);

@@ -30,3 +30,22 @@ impl Decision {
         }
     }
 }
+
+/// Who ended an answer before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BrokenOff {
+    /// The client left, or broke off its own body.
+    Client,
+    /// The upstream did, or said what makes no sense.
+    Upstream,
+}
+
+impl BrokenOff {
+    /// As the access log has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Upstream => "upstream",
+        }
+    }
+}

@@ -22,7 +22,7 @@ mod totals;
 mod traces;
 
 pub use access::{AccessLog, Ledger, Record};
-pub use decision::Decision;
+pub use decision::{BrokenOff, Decision};
 pub use history::{History, Moment, Recently};
 pub use introspection::IntrospectionReading;
 pub use key_tables::KeyTablesReading;

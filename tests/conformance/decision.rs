@@ -182,6 +182,27 @@ async fn challenges_do_not_lead_to_metadata() {
     assert_eq!(answer.status, 401, "a request like every other");
 }
 
+/// A proxy that adds its own would say it twice, which browsers take for none.
+#[tokio::test]
+async fn a_verdict_leaves_cors_to_the_proxy() {
+    let asks = OriginalRequest::XOriginal;
+    let world = Plan { cors: Plan::cors().cors, ..plan(asks) }.start().await;
+    let good = question(&world, asks);
+    let from = |shot: Shot| Question { shot: shot.header("Origin", crate::support::APP), ..good.clone() };
+    for (shot, status) in [
+        (world.good().method("POST"), 200),
+        (world.good().method("POST").no_proof(), 401),
+        (world.good().method("OPTIONS").header("Access-Control-Request-Method", "POST").no_proof(), 401),
+        (world.good().target_only("/a/../b"), 400),
+    ] {
+        let answer = from(shot).ask(Http::One).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        for name in ["access-control-allow-origin", "access-control-expose-headers", "vary"] {
+            assert_eq!(answer.header(name), None, "{status}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_id_that_is_too_short_names_nothing() {
     let world = world(OriginalRequest::Request).await;

@@ -160,7 +160,7 @@ async fn fields_about_the_url_count_where_they_are_trusted_and_named() {
         let shot = world.good().proof_claim("htu", "https://shop.example/api/item");
         shot.header("X-Forwarded-Host", "Shop.example")
             .header("X-Forwarded-Proto", "https")
-            .header("X-Forwarded-For", &format!("192.0.2.66, {client}, 127.0.0.1"))
+            .header("X-Forwarded-For", format!("192.0.2.66, {client}, 127.0.0.1"))
             .header("Forwarded", "for=192.0.2.99;host=liar.example;proto=http")
     };
     let said = |world: &World| said_of(world, "192.0.2.7");

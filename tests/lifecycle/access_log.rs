@@ -150,6 +150,39 @@ async fn who_does_not_wait_for_the_answer_is_logged_and_counted() {
 }
 
 #[tokio::test]
+async fn who_ended_an_answer_before_its_end_is_logged() {
+    let stage = Stage::set().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let cuts = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let _ = stream.read(&mut [0; 4096]).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf").await.unwrap();
+    });
+    let api = stage.api.address.to_string();
+    let gateway = stage.gateway_with(|all| all.routes = all.routes.replace(&api, &address)).await;
+    gateway.program.says("ready").await;
+    let broken = gateway.dialer().send(Http::One, &stage.call("/api/half")).await;
+    cuts.await.unwrap();
+    assert!(broken.is_err(), "{broken:?}");
+    let line = gateway.program.line("an access line", |line| line["path"] == "/api/half").await;
+    let wanted = json!({"level": "WARN", "status": 200, "decision": "allow", "broken_off": "upstream", "bytes": 4});
+    assert_eq!(fields(&line, &["level", "status", "decision", "broken_off", "bytes"]), wanted);
+
+    let gateway = stage.gateway().await;
+    let mut connection = gateway.connect().await;
+    connection.write_all(&stage.call("/api/drip").to_bytes()).await.unwrap();
+    stage.api.sees(1).await;
+    let _ = connection.read(&mut [0; 16]).await.unwrap();
+    drop(connection);
+    let line = gateway.program.line("an access line", |line| line["path"] == "/api/drip").await;
+    let wanted = json!({"level": "INFO", "status": 200, "broken_off": "client"});
+    assert_eq!(fields(&line, &["level", "status", "broken_off"]), wanted);
+    let (_, line) = logged(&gateway, Http::One, &stage.call("/api/item")).await;
+    assert_eq!(fields(&line, &["level", "broken_off"]), json!({"level": "INFO", "broken_off": null}));
+}
+
+#[tokio::test]
 async fn handshakes_that_fail_are_counted() {
     let stage = Stage::set().await;
     let tls = "{ certificate_file: server.pem, key_file: server.key, client_certificates: { mode: require } }";
