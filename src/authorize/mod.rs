@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::limits::{Failures, Limiter, Place};
 use crate::refusal::{Reason, Refusal};
 use crate::replay::{Question, ReplayLog};
-use crate::request::{Credentials, Inbound};
+use crate::request::{Credentials, Inbound, lets_a_token_through};
 use crate::routes::{Access, Policy, Route};
 use crate::time::UnixTime;
 use crate::verify::{
@@ -324,9 +324,7 @@ impl<B> Authorized<B> {
             return Err(Refused::boxed(Reason::CredentialsMissing.into(), inbound, Some(route)));
         }
         match inbound.take_credentials() {
-            Err(refusal) if matches!(refusal.reason(), Reason::TokenInQuery | Reason::CredentialsMultiple) => {
-                Err(Refused::boxed(refusal, inbound, Some(route)))
-            }
+            Err(refusal) if lets_a_token_through(&refusal) => Err(Refused::boxed(refusal, inbound, Some(route))),
             Ok(_) | Err(_) => Ok(Self { inbound, route, grant: None }),
         }
     }

@@ -42,6 +42,11 @@ impl fmt::Debug for TokenArgs {
 }
 
 impl TokenArgs {
+    /// Whether it is read from standard input, so that nothing else can be.
+    pub fn is_on_stdin(&self) -> bool {
+        self.token_file.as_deref().is_some_and(|file| file == Path::new("-"))
+    }
+
     /// The token, if one was given.
     ///
     /// # Errors

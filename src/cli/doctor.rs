@@ -119,7 +119,7 @@ impl Doctor {
             Format::Text => show::lines(&findings),
             Format::Json => show::json(&findings),
         };
-        stdout::write(text.as_bytes())?;
+        stdout::tell(text.as_bytes())?;
         let failed = findings.iter().any(|finding| finding.level == Level::Fail);
         Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }

@@ -52,7 +52,7 @@ Example:
   keybound explain --config keybound.yaml --jwks jwks.json --url https://api.example.com/orders
   keybound explain --request-id d45ef4ecb1bfef3b-1
 
-Exit codes: 0 it would pass, or the refusal is explained; 1 it would not, or that cannot be told; 2 wrong usage.")]
+Exit codes: 0 it would pass, or the refusal is explained; 1 its checks refuse it (also where a route only observes), or that cannot be told; 2 wrong usage.")]
 pub struct Explain {
     #[command(flatten)]
     past: Past,
@@ -176,7 +176,7 @@ impl Explain {
         };
         let text =
             if self.json { format!("{:#}\n", json(&explanation, now)) } else { lines(&explanation, now, Mood::Would) };
-        stdout::write(text.as_bytes())?;
+        stdout::tell(text.as_bytes())?;
         Ok(match explanation.verdict {
             Verdict::Passes | Verdict::Public => ExitCode::SUCCESS,
             Verdict::Refused(_) | Verdict::Undecided(_) => ExitCode::FAILURE,

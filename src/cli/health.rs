@@ -38,7 +38,7 @@ impl Health {
         let path = if self.ready { "/readyz" } else { "/healthz" };
         let question = self.admin.question(path).map_err(|message| usage("health", message))?;
         let (status, words) = self.admin.ask(&question, "text/plain", None)?;
-        stdout::write(&words)?;
+        stdout::tell(&words)?;
         if status == StatusCode::OK {
             return Ok(ExitCode::SUCCESS);
         }

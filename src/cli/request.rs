@@ -120,6 +120,9 @@ impl Request {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let address = Address::parse(&self.url).map_err(|message| usage("request", message))?;
         let headers = self.fields()?;
+        if self.data.as_deref() == Some("@-") && self.token.is_on_stdin() {
+            return Err(usage("request", "--data @- and --token-file -: standard input is read once"));
+        }
         let token = self.token.load()?;
         let key = self.key.load()?;
         if self.bearer && token.is_none() {
@@ -156,7 +159,7 @@ impl Request {
     async fn show(&self, mut answer: Answer) -> anyhow::Result<ExitCode> {
         let (version, status) = (answer.head.version, answer.head.status);
         if self.include {
-            stdout::write(&show::head(version, status, &answer.head.headers))?;
+            stdout::tell(&show::head(version, status, &answer.head.headers))?;
         }
         let mut file = match &self.output {
             None => None,
@@ -169,7 +172,8 @@ impl Request {
         while let Some(data) = answer.next().await? {
             ends_line = data.last().map_or(ends_line, |last| *last == b'\n');
             match &mut file {
-                None => stdout::write(&data)?,
+                None if stdout::tell(&data)? => {}
+                None => break,
                 Some((file, cannot_write)) => file.write_all(&data).with_context(|| cannot_write.clone())?,
             }
         }

@@ -9,6 +9,17 @@ use anyhow::Context as _;
 #[error("standard output was closed")]
 pub struct Closed;
 
+/// Writes what goes along with an exit code that counts by itself. Whether somebody still reads.
+///
+/// # Errors
+/// What the system says.
+pub fn tell(bytes: &[u8]) -> anyhow::Result<bool> {
+    match write(bytes) {
+        Err(error) if error.is::<Closed>() => Ok(false),
+        other => other.map(|()| true),
+    }
+}
+
 /// Writes and flushes.
 ///
 /// # Errors

@@ -16,7 +16,9 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Uri, Version};
 
 use crate::refusal::{Reason, Refusal};
-use crate::request::{ClientCertificate, Credentials, LastShown, ListenerScheme, PublicUrl, Seen, Target};
+use crate::request::{
+    ClientCertificate, Credentials, LastShown, ListenerScheme, PublicUrl, Seen, Target, lets_a_token_through,
+};
 use crate::routes::{self, Access, Policy, Route};
 use crate::time::UnixTime;
 use crate::verify::examine::{self, Checks, Demanded, Examined, KnownIssuer, Wanted};
@@ -123,7 +125,9 @@ pub fn explain(question: &Question<'_>, known: &Known<'_>) -> Explanation {
     let target = checks.ask(TARGET, target, |target| Some(target.external_url().to_owned()));
     let route = route(&mut checks, question.method, target.as_ref(), known.routes);
     let is_public = route.is_some_and(|route| matches!(route.access, Access::Public));
-    if !is_public {
+    if is_public {
+        unseen_token(&mut checks, question);
+    } else {
         let policy = route.and_then(|route| route.access.policy()).map(Arc::clone).unwrap_or_default();
         credentials(&mut checks, question, known, &policy, target.as_ref());
     }
@@ -167,6 +171,17 @@ fn route<'r>(
         |(_, route)| Some(route.name.clone()),
     );
     found.map(|(_, route)| route)
+}
+
+/// What a public route refuses all the same.
+fn unseen_token(checks: &mut Checks, question: &Question<'_>) {
+    let mut headers = question.headers.clone();
+    let taken = Credentials::take(&mut headers, question.url.query(), &LastShown::default()).credentials;
+    if let Err(refusal) = taken
+        && lets_a_token_through(&refusal)
+    {
+        checks.ask(CREDENTIALS, Err::<(), _>(refusal), |()| None);
+    }
 }
 
 fn credentials(

@@ -84,6 +84,12 @@ pub struct Taken {
     pub credentials: Result<Credentials, Refusal>,
 }
 
+/// Whether what is refused would reach the API on a route where nobody looks at credentials: a token in the query, alone
+/// or beside another, is none that was taken out.
+pub fn lets_a_token_through(refusal: &Refusal) -> bool {
+    matches!(refusal.reason(), Reason::TokenInQuery | Reason::CredentialsMultiple)
+}
+
 impl Credentials {
     /// Takes every credential field out of `headers`: `Authorization`, `Proxy-Authorization` and `DPoP`.
     /// Accepts exactly one way of sending exactly one token (RFC 6750 §2). Does not look into token or proof. `last` is

@@ -15,7 +15,7 @@ mod target;
 mod trace;
 
 pub use certificate::{CertificateEncoding, CertificateField};
-pub use credentials::{Credentials, LastShown, ProofField, Scheme};
+pub use credentials::{Credentials, LastShown, ProofField, Scheme, lets_a_token_through};
 pub use front::{ForwardedFields, Front, OriginalRequest, Shown, Told};
 pub use inbound::{Inbound, RequestId};
 pub use peer::{ClientCertificate, Peer, ServedNames, TlsFacts};

@@ -228,6 +228,16 @@ fn routes_that_are_open_or_only_observe_say_so() {
         assert_eq!(ran.code, code, "{}{}", ran.out, ran.err);
         assert!(ran.out.lines().last().unwrap().contains(verdict), "{}", ran.out);
     }
+    // Nobody looks at credentials there, and a token in the query would reach the API.
+    scene.write("keybound.yaml", &configuration("keys: { jwks_file: jwks.json }", "{ mode: public }"));
+    let in_query = format!("{URL}&access_token=abc");
+    let in_query = ["explain", "--config", "keybound.yaml", "--url", &in_query];
+    let Ran { code, out, .. } = run_with(Some(&token), &scene.folder, &in_query);
+    assert!(
+        code == 1 && out.lines().last().unwrap().contains("refused: 400 invalid_request, credentials_multiple"),
+        "{out}"
+    );
+    scene.write("keybound.yaml", &configuration("keys: { jwks_file: jwks.json }", "{ mode: observe }"));
     let elsewhere = ["explain", "--config", "keybound.yaml", "--url", "https://rs.example/other"];
     let Ran { code, out, .. } = run_with(Some(&token), &scene.folder, &elsewhere);
     assert!(code == 1 && out.lines().last().unwrap().contains("404, no_route"), "{out}");

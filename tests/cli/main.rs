@@ -276,6 +276,32 @@ fn a_reader_that_leaves_early_is_no_failure() {
     assert!(child.wait().unwrap().success() && err.is_empty(), "{err}");
 }
 
+/// A pipe whose reader has seen enough must not turn a no into a yes.
+#[test]
+fn the_exit_code_counts_without_a_reader_too() {
+    let folder = folder();
+    std::fs::write(folder.path().join("jwks.json"), r#"{"keys":[]}"#).unwrap();
+    let refuses = server::Server::start(&folder, None, &["HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno"]);
+    for arguments in [
+        &["explain", "--jwks", "jwks.json", "--url", "https://rs.example/", "--token", "a.b.c"][..],
+        &["request", &refuses.url, "--cacert", "ca.pem", "--token", "a"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = std::process::Command::new(BIN);
+        let output =
+            command.args(arguments).current_dir(&folder).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn standard_input_is_read_once() {
+    let Ran { code, err, .. } =
+        run(&folder(), &["request", "https://rs.example/", "--token-file", "-", "--data", "@-"]);
+    assert!(code == 2 && err.contains("--data @- and --token-file -: standard input is read once"), "{err}");
+}
+
 #[test]
 fn help_explains() {
     let folder = folder();
