@@ -132,7 +132,9 @@ fn jwks_file(field: &Field<String>, written: &str, rules: &IssuerRules, reading:
         Err(problem) => {
             // Nobody looks at it again while this configuration is not in force.
             reading.note(&path);
-            report_file(field, &path, &problem, reading);
+            // Its name comes with it.
+            let problem = problem.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&problem);
+            report_file(field, &path, problem, reading);
         }
         Ok((keyset, skipped)) => {
             for entry in &skipped {

@@ -7,6 +7,7 @@ use http::Method;
 use super::upstreams::Upstreams;
 use super::{access, browsers, forwarding, fronts, listeners, meanings, values};
 use crate::config::reading::{Field, Reading};
+use crate::config::report::Severity;
 use crate::config::values::quoted;
 use crate::config::written::{self, AccessMode, Configuration};
 use crate::request::PublicUrl;
@@ -28,13 +29,18 @@ pub fn all(written: &Configuration, upstreams: &mut Upstreams, reading: &mut Rea
     };
     let names = names(list, reading);
     let mut routes: Vec<Route> = Vec::new();
+    // What a route that was read in part would match is not what it says.
+    let mut whole: Vec<(String, Match)> = Vec::new();
     for ((field, route), name) in values(list).zip(names) {
+        let problems = reading.problems.len();
         let read = one(route, name, &gateway, upstreams, reading);
-        if let Some(wider) =
-            read.as_ref().and_then(|read| routes.iter().find(|wider| hides(&wider.matches, &read.matches)))
-        {
-            let message = format!("never reached: route {} matches all of its requests before", quoted(&wider.name));
-            reading.warning(field.place, &field.path, message, "never reached").help("move the narrower route up");
+        let is_whole = reading.problems[problems..].iter().all(|problem| problem.severity != Severity::Error);
+        if let Some(read) = read.as_ref().filter(|_| is_whole) {
+            if let Some((wider, _)) = whole.iter().find(|(_, wider)| hides(wider, &read.matches)) {
+                let message = format!("never reached: route {} matches all of its requests before", quoted(wider));
+                reading.warning(field.place, &field.path, message, "never reached").help("move the narrower route up");
+            }
+            whole.push((read.name.clone(), read.matches.clone()));
         }
         routes.extend(read);
     }

@@ -271,6 +271,19 @@ fn routes_mean_what_they_say() {
     assert!(is(hidden, Severity::Warning, "routes[2]", "never reached"));
 }
 
+/// One mistake is one report.
+#[test]
+fn a_mistake_leads_to_no_other() {
+    let text =
+        "    match: { path_prefix: '/a%20b' }\n  - { match: { path_prefix: /b }, upstream: http://127.0.0.1:8080 }";
+    let report = read(&changed("route", text)).unwrap_err();
+    assert!(report.findings().iter().all(|finding| finding.field() != "routes[1]"), "{report}");
+    assert!(is(errors(&report)[0], Severity::Error, "routes[0].match.path_prefix", "percent-encodings"), "{report}");
+    let keys = changed("issuer", "    keys: { jwks_file: nowhere.json }");
+    let report = read(&keys).unwrap_err();
+    assert_eq!(errors(&report)[0].message().matches("nowhere.json").count(), 1, "{report}");
+}
+
 #[test]
 fn the_rest_is_checked() {
     let top = |field: &'static str, yaml: &'static str, message: &'static str| ("top", yaml, field, message);
