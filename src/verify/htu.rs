@@ -11,9 +11,10 @@ const MAX_HTU_BYTES: usize = 4 * 1024;
 /// spellings of unreserved characters, dot segments. Different are another case of the path, a slash more or
 /// less, reserved characters decoded, `http` for `https`. User information is never accepted.
 pub fn same_target(htu: &str, external_url: &str) -> bool {
-    let end = htu.find(['?', '#']).unwrap_or(htu.len());
+    // Before anything looks at it: what is ignored decides nothing, whichever way the rest is spelled.
+    let htu = htu.split(['?', '#']).next().unwrap_or_default();
     // Nearly every client sends the normal form.
-    htu[..end] == *external_url || normalized(htu).is_some_and(|normal| normal == external_url)
+    htu == external_url || normalized(htu).is_some_and(|normal| normal == external_url)
 }
 
 fn normalized(htu: &str) -> Option<String> {
@@ -105,6 +106,17 @@ mod tests {
             assert!(!same_target(htu, URL), "{htu}");
         }
         assert!(!same_target(&format!("{URL}?{}", "x".repeat(5000)).to_uppercase(), URL));
+    }
+
+    /// What is ignored is ignored in each spelling of the rest, even if no URL could hold it.
+    #[test]
+    fn query_and_fragment_decide_nothing() {
+        for ignored in ["", "?", "#", "?a=b#c", "#\u{15}66.?x", "?\u{e9} %zz", "#a#b"] {
+            for htu in ["https://rs.example/", "https://rs.example", "HTTPS://RS.EXAMPLE:443/"] {
+                assert!(same_target(&format!("{htu}{ignored}"), "https://rs.example/"), "{htu}{ignored}");
+                assert!(!same_target(&format!("{htu}{ignored}"), "https://rs.example/a"), "{htu}{ignored}");
+            }
+        }
     }
 
     #[test]
