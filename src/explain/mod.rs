@@ -173,11 +173,13 @@ fn route<'r>(
     found.map(|(_, route)| route)
 }
 
+fn taken(question: &Question<'_>) -> Result<Credentials, Refusal> {
+    Credentials::take(&mut question.headers.clone(), question.url.query(), &LastShown::default()).credentials
+}
+
 /// What a public route refuses all the same.
 fn unseen_token(checks: &mut Checks, question: &Question<'_>) {
-    let mut headers = question.headers.clone();
-    let taken = Credentials::take(&mut headers, question.url.query(), &LastShown::default()).credentials;
-    if let Err(refusal) = taken
+    if let Err(refusal) = taken(question)
         && lets_a_token_through(&refusal)
     {
         checks.ask(CREDENTIALS, Err::<(), _>(refusal), |()| None);
@@ -191,9 +193,8 @@ fn credentials(
     policy: &Policy,
     target: Option<&Target>,
 ) {
-    let mut headers = question.headers.clone();
-    let taken = Credentials::take(&mut headers, question.url.query(), &LastShown::default()).credentials;
-    let taken = checks.ask(CREDENTIALS, taken, |taken| Some(format!("one token, as {}", taken.scheme().as_str())));
+    let taken =
+        checks.ask(CREDENTIALS, taken(question), |taken| Some(format!("one token, as {}", taken.scheme().as_str())));
     let Some(credentials) = taken else { return };
     let text = credentials.token();
     let examined = token(checks, text, known, policy, question.now);

@@ -182,6 +182,38 @@ async fn who_ended_an_answer_before_its_end_is_logged() {
     assert_eq!(fields(&line, &["level", "broken_off"]), json!({"level": "INFO", "broken_off": null}));
 }
 
+/// Over HTTP/2 the end may come by itself, behind the last byte; who counts bytes has all of the answer before.
+#[tokio::test]
+async fn an_answer_that_came_whole_was_not_broken_off() {
+    let stage = Stage::set().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", stage.api.address);
+    let other = format!("{{ endpoints: ['http://{}'], http2: true }}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let mut unfinished = Vec::new();
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            let head = http::Response::builder().header("content-length", "5").body(()).unwrap();
+            let mut body = respond.send_response(head, false).unwrap();
+            body.send_data("whole".into(), false).unwrap();
+            unfinished.push(body);
+        }
+    });
+    let gateway = stage.gateway_with(|all| {
+        all.routes = all.routes.replace(&format!("'{url}'"), "other");
+        all.replay += &format!("\nupstreams: {{ other: {other} }}");
+    });
+    let gateway = gateway.await;
+    gateway.program.says("ready").await;
+    let (answer, line) = logged(&gateway, Http::One, &stage.call("/api/item")).await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "whole"));
+    assert_eq!(
+        fields(&line, &["level", "status", "broken_off"]),
+        json!({"level": "INFO", "status": 200, "broken_off": null})
+    );
+}
+
 #[tokio::test]
 async fn handshakes_that_fail_are_counted() {
     let stage = Stage::set().await;
