@@ -133,6 +133,10 @@ impl Events for CountConnections {
         self.0.connections.dec();
     }
 
+    fn full(&self, limit: u32) {
+        tracing::warn!(limit, "limits.connections is reached: clients wait until a connection ends");
+    }
+
     fn handshake(&self, client: SocketAddr, outcome: Handshake<'_>) {
         self.0.handshake(outcome.as_str());
         if let Handshake::Failed(error) = outcome {
@@ -202,7 +206,9 @@ impl Server {
             in_force: Mutex::new(InForce::new(tls)),
             current,
         };
-        server.gateway().metrics().expect_handshakes(&Handshake::ALL);
+        let metrics = Arc::clone(server.gateway().metrics());
+        metrics.expect_handshakes(&Handshake::ALL);
+        metrics.connections_limit.set(server.gate.capacity().into());
         server.start_background();
         server.run_admin(admin);
         for (index, listener) in bound.into_iter().enumerate() {

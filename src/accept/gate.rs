@@ -3,8 +3,8 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -15,6 +15,9 @@ use super::settings::Limits;
 
 /// Longer than any connection lives, and short enough to be added to any instant.
 const LONGEST: Duration = Duration::from_hours(8760);
+
+/// How often it is told that there is no place. Every client that waits would be too often.
+const TOLD_EVERY: Duration = Duration::from_mins(1);
 
 /// What several listeners share: the bounds on connections, and the signal to stop.
 ///
@@ -32,6 +35,8 @@ struct Shared {
     asks_to_leave: AtomicBool,
     /// Listeners that may have accepted somebody who has no place yet.
     accepting: watch::Sender<usize>,
+    /// When it was last told that there is no place.
+    told: Mutex<Option<Instant>>,
 }
 
 /// Phases follow one another and never come back.
@@ -57,7 +62,8 @@ impl Gate {
         let capacity = u32::try_from(limits.connections.clamp(1, most)).unwrap_or(u32::MAX);
         let places = Arc::new(Semaphore::new(capacity as usize));
         let (phase, accepting) = (watch::Sender::new(Phase::Open), watch::Sender::new(0));
-        Self(Arc::new(Shared { limits, places, capacity, phase, asks_to_leave: AtomicBool::new(false), accepting }))
+        let (asks_to_leave, told) = (AtomicBool::new(false), Mutex::default());
+        Self(Arc::new(Shared { limits, places, capacity, phase, asks_to_leave, accepting, told }))
     }
 
     /// The bounds that were given; a timeout of more than a year counts as a year.
@@ -68,6 +74,11 @@ impl Gate {
     /// Connections that are open now, those in their TLS handshake and upgraded ones included.
     pub fn connections(&self) -> usize {
         (self.0.capacity as usize).saturating_sub(self.0.places.available_permits())
+    }
+
+    /// The most there may be at once.
+    pub fn capacity(&self) -> u32 {
+        self.0.capacity
     }
 
     /// Asks clients to leave, as [`close`](Self::close) does, but goes on accepting: who connects gets an answer and is asked
@@ -127,9 +138,23 @@ impl Gate {
 
     /// Waits for a place. `None` cannot happen while the gate exists.
     async fn place(&self, events: &Arc<dyn Events>) -> Option<Place> {
-        let permit = Arc::clone(&self.0.places).acquire_owned().await.ok()?;
+        let places = &self.0.places;
+        let permit = if let Ok(permit) = Arc::clone(places).try_acquire_owned() {
+            permit
+        } else {
+            self.tell_that_it_is_full(Instant::now(), &**events);
+            Arc::clone(places).acquire_owned().await.ok()?
+        };
         events.connection_opened();
         Some(Place { _permit: permit, events: Arc::clone(events) })
+    }
+
+    fn tell_that_it_is_full(&self, now: Instant, events: &dyn Events) {
+        let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| told + TOLD_EVERY <= now) {
+            *told = Some(now);
+            events.full(self.0.capacity);
+        }
     }
 }
 
@@ -299,5 +324,40 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.events.connection_closed();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Told(AtomicU32);
+
+    impl Events for Told {
+        fn full(&self, limit: u32) {
+            self.0.fetch_add(limit, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn that_there_is_no_place_is_told_once_a_minute() {
+        let gate = Gate::new(Limits { connections: 2, ..Limits::default() });
+        let told = Arc::new(Told::default());
+        let events: Arc<dyn Events> = Arc::clone(&told) as _;
+        let count = || told.0.load(Ordering::Relaxed) / 2;
+        let [first, _second] = [gate.place(&events).await, gate.place(&events).await];
+        assert_eq!(count(), 0, "both had a place");
+        let waiting = tokio::time::timeout(Duration::from_millis(1), gate.place(&events)).await;
+        assert!(waiting.is_err() && count() == 1);
+        let now = Instant::now();
+        for (after, times) in [(0, 1), (58, 1), (61, 2), (120, 2), (122, 3)] {
+            gate.tell_that_it_is_full(now + Duration::from_secs(after), &*events);
+            assert_eq!(count(), times, "after {after} s");
+        }
+        drop(first);
+        assert!(gate.place(&events).await.is_some() && count() == 3);
     }
 }

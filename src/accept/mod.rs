@@ -63,6 +63,8 @@ pub trait Events: Send + Sync + 'static {
     fn connection_opened(&self) {}
     /// It left, whatever became of it; for an upgraded connection, when the tunnel ended.
     fn connection_closed(&self) {}
+    /// All of [`Limits::connections`] are open, and a client waits until one ends. Told once a minute as long as any has to.
+    fn full(&self, _limit: u32) {}
     /// A TLS handshake came to its end. Not called when the gate closed first.
     fn handshake(&self, _client: SocketAddr, _outcome: Handshake<'_>) {}
     /// A request was refused before any handler saw it.

@@ -110,6 +110,8 @@ pub struct Metrics {
     pub spans: Tally,
     /// Open client connections.
     pub connections: IntGauge,
+    /// How many there may be.
+    pub connections_limit: IntGauge,
 }
 
 impl Metrics {
@@ -215,6 +217,7 @@ impl Metrics {
             reloads: Reloads::new(r)?,
             spans: Tally::new(r)?,
             connections: gauge(r, "connections", "Open client connections.")?,
+            connections_limit: gauge(r, "connections_limit", "The most client connections: limits.connections.")?,
             registry,
         })
     }

@@ -43,8 +43,11 @@ async fn connections_beyond_the_limit_wait_for_a_place() {
     second.write_all(&stage.call("/api/item").to_bytes()).await.unwrap();
     assert_eq!(answer(&mut second).await.status, 200);
     assert_eq!((gateway.readiness().await.0, handshakes(&gateway, "ok").await), (200, 2.0));
-    assert_eq!(gateway.scrape().await.sum("keybound_connections", &[]), 2.0);
+    let scrape = gateway.scrape().await;
+    assert_eq!((scrape.sum("keybound_connections", &[]), scrape.sum("keybound_connections_limit", &[])), (2.0, 2.0));
     assert!(!third.is_finished() && stage.api.count() == 1);
+    let told = |line: &serde_json::Value| line["level"] == "WARN" && line["limit"] == 2;
+    gateway.program.line("that the limit is reached", told).await;
     drop(first);
     assert_eq!(in_time("a place", third).await.unwrap(), 200);
 }

@@ -16,7 +16,7 @@ use crate::support::wire::Http;
 use crate::support::{HOST, ISSUER, Identity};
 
 /// `design.md` section 6, as far as it exists: families, their types and labels.
-const FAMILIES: [(&str, &str, &[&str]); 32] = [
+const FAMILIES: [(&str, &str, &[&str]); 33] = [
     ("keybound_requests_total", "counter", &["binding", "code", "decision", "route"]),
     ("keybound_refusals_total", "counter", &["reason", "route"]),
     ("keybound_request_duration_seconds", "histogram", &["route"]),
@@ -43,6 +43,7 @@ const FAMILIES: [(&str, &str, &[&str]); 32] = [
     ("keybound_certificate_expiry_seconds", "gauge", &["listener"]),
     ("keybound_tls_handshakes_total", "counter", &["result"]),
     ("keybound_connections", "gauge", &[]),
+    ("keybound_connections_limit", "gauge", &[]),
     ("keybound_jwks_keys", "gauge", &["issuer"]),
     ("keybound_config_current", "gauge", &[]),
     ("keybound_config_reloads_total", "counter", &["result"]),
