@@ -126,11 +126,11 @@ impl CountConnections {
 
 impl Events for CountConnections {
     fn connection_opened(&self) {
-        self.0.connections.inc();
+        self.0.connections.opened();
     }
 
     fn connection_closed(&self) {
-        self.0.connections.dec();
+        self.0.connections.closed();
     }
 
     fn full(&self, limit: u32) {
@@ -138,7 +138,7 @@ impl Events for CountConnections {
     }
 
     fn handshake(&self, client: SocketAddr, outcome: Handshake<'_>) {
-        self.0.handshake(outcome.as_str());
+        self.0.connections.handshake(outcome.as_str());
         if let Handshake::Failed(error) = outcome {
             tracing::debug!(%client, %error, "TLS handshake failed");
         }
@@ -206,9 +206,7 @@ impl Server {
             in_force: Mutex::new(InForce::new(tls)),
             current,
         };
-        let metrics = Arc::clone(server.gateway().metrics());
-        metrics.expect_handshakes(&Handshake::ALL);
-        metrics.connections_limit.set(server.gate.capacity().into());
+        server.gateway().metrics().connections.expect(server.gate.capacity(), &Handshake::ALL);
         server.start_background();
         server.run_admin(admin);
         for (index, listener) in bound.into_iter().enumerate() {

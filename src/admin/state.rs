@@ -31,7 +31,7 @@ pub fn state(gateway: &Gateway, addresses: &[std::net::SocketAddr]) -> Value {
             "reloads_refused": refused,
         },
         "listeners": listeners(gateway, addresses),
-        "connections": gateway.metrics().connections.get(),
+        "connections": gateway.metrics().connections.open(),
         "routes": gateway.routes().iter().map(|route| one_route(gateway, route, &totals)).collect::<Vec<_>>(),
         "issuers": issuers(gateway),
         "upstreams": upstreams(gateway),

@@ -45,7 +45,7 @@ impl Drop for Body {
             && !body.is_end_stream()
             && body.size_hint().exact() != Some(0)
         {
-            self.record.broken_off.get_or_insert(BrokenOff::Client);
+            self.record.broke_off(BrokenOff::Client);
         }
     }
 }
@@ -73,8 +73,7 @@ impl HttpBody for Body {
         match &frame {
             Some(Ok(frame)) => self.record.bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
             Some(Err(error)) => {
-                let by = if error.is_clients() { BrokenOff::Client } else { BrokenOff::Upstream };
-                self.record.broken_off = Some(by);
+                self.record.broke_off(if error.is_clients() { BrokenOff::Client } else { BrokenOff::Upstream });
             }
             None => {}
         }

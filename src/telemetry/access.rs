@@ -1,6 +1,7 @@
 //! What became of one request: counted once, and one structured line when its answer is through or was given up.
 
-use std::cell::RefCell;
+mod log;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,16 +11,17 @@ use http::{Request, Version};
 use tracing::Level;
 
 use super::decision::{BrokenOff, Decision};
-use super::line::{Form, Line};
+use super::line::Line;
 use super::metrics::Metrics;
-use super::output::Lines;
 use super::refused::{RecentRefusals, RefusedRequest};
-use super::share::{Share, spread};
+use super::share::Share;
 use super::traces::{Outcome, Station, Trace, Tracer};
 use crate::clock::Clock;
 use crate::refusal::{Blame, Names, Progress, Refusal};
 use crate::request::{Onward, RequestId, TraceParent};
 use crate::verify::{AccessToken, Binding, base64url};
+
+pub use log::AccessLog;
 
 /// The log target of access lines.
 const TARGET: &str = "access";
@@ -30,54 +32,6 @@ const CLIENT_GONE: u16 = 499;
 
 /// Bytes of a thumbprint that are logged, as 8 characters: enough to tell clients apart.
 const THUMBPRINT_BYTES: usize = 6;
-
-/// Where access lines go, how they look, and which good requests leave one.
-#[derive(Clone)]
-pub struct AccessLog {
-    lines: Lines,
-    form: Form,
-    share: Share,
-}
-
-impl AccessLog {
-    pub(super) const fn new(lines: Lines, form: Form) -> Self {
-        Self { lines, form, share: Share::ALL }
-    }
-
-    /// The same log for another share of the good requests.
-    pub(super) fn of(&self, share: Share) -> Self {
-        Self { share, ..self.clone() }
-    }
-
-    /// Whether a request leaves a line. Which good ones do depends on their id alone.
-    fn wants(&self, record: &Record) -> bool {
-        self.share.is_all() || !record.went_well() || self.share.includes(spread(record.id.as_str()))
-    }
-
-    fn write(&self, record: &Record, duration: Duration) {
-        thread_local! {
-            /// A line is made here, so that other threads wait for no more than the copy of it.
-            static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-        }
-        let at = record.ledger.clock.now();
-        let write = |line: &mut Vec<u8>| {
-            line.clear();
-            record.write(Line::begin(line, self.form, at, record.level(), TARGET), self.share, duration);
-            self.lines.push(line);
-        };
-        // A thread that ends has no scratch any more.
-        let written = SCRATCH.try_with(|scratch| scratch.try_borrow_mut().map(|mut line| write(&mut line)).is_ok());
-        if written != Ok(true) {
-            write(&mut Vec::new());
-        }
-    }
-}
-
-impl fmt::Debug for AccessLog {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AccessLog").field("form", &self.form).finish_non_exhaustive()
-    }
-}
 
 /// What records are kept with.
 pub struct Ledger {
@@ -114,7 +68,7 @@ pub struct Record {
     /// How: at a decision endpoint, the request that is asked about.
     pub method: http::Method,
     /// Who ended its answer before its end, if somebody did.
-    pub broken_off: Option<BrokenOff>,
+    broken_off: Option<BrokenOff>,
     /// Whether the message itself was HEAD, so that its answer has no body.
     pub bodiless: bool,
     /// Where and what, in one text that the path begins at an index of; empty when the target could not be read.
@@ -280,6 +234,14 @@ impl Record {
                 self.ledger.refusals.note(self.refused(refusal));
             }
             self.ledger.metrics.answered(self.route, self.decision, self.binding, status, after);
+        }
+    }
+
+    /// Its answer was ended before its end; whoever did so first is counted.
+    pub fn broke_off(&mut self, by: BrokenOff) {
+        if self.broken_off.is_none() {
+            self.broken_off = Some(by);
+            self.ledger.metrics.broke_off(self.route, by);
         }
     }
 

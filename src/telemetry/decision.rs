@@ -41,7 +41,10 @@ pub enum BrokenOff {
 }
 
 impl BrokenOff {
-    /// As the access log has it.
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Client, Self::Upstream];
+
+    /// Metric label and log field.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Client => "client",

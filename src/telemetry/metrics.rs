@@ -9,7 +9,9 @@ use prometheus::{
     Registry, TextEncoder, process_collector::ProcessCollector,
 };
 
-use super::decision::Decision;
+use super::broken::BrokenAnswers;
+use super::connections::Connections;
+use super::decision::{BrokenOff, Decision};
 use super::families::{DECISION, LATENCY, counter, counters, gauge, gauges, histograms};
 use super::introspection::{Introspection, IntrospectionReading};
 use super::key_tables::{KeyTables, KeyTablesReading};
@@ -103,15 +105,13 @@ pub struct Metrics {
     jwks_keys: GaugeVec,
     jwks_age: GaugeVec,
     certificate_expiry: GaugeVec,
-    handshakes: IntCounterVec,
     /// What came of reading the configuration again.
     pub(super) reloads: Reloads,
     /// What became of spans.
     pub spans: Tally,
-    /// Open client connections.
-    pub connections: IntGauge,
-    /// How many there may be.
-    pub connections_limit: IntGauge,
+    /// Of connections with clients.
+    pub connections: Connections,
+    broken: BrokenAnswers,
 }
 
 impl Metrics {
@@ -166,6 +166,8 @@ impl Metrics {
         r.register(Box::new(build.clone()))?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         r.register(Box::new(ProcessCollector::for_self()))?;
+        let broken = BrokenAnswers::new(r)?;
+        broken.expect(routes);
         let label = |binding: Option<Binding>| binding.map_or(NO_BINDING, Binding::as_str);
         Ok(Self {
             routes: of_routes(&durations, routes),
@@ -213,11 +215,10 @@ impl Metrics {
                 "Until a listener's first certificate expires.",
                 &["listener"],
             )?,
-            handshakes: counters(r, "tls_handshakes_total", "TLS handshakes with clients.", &["result"])?,
             reloads: Reloads::new(r)?,
             spans: Tally::new(r)?,
-            connections: gauge(r, "connections", "Open client connections.")?,
-            connections_limit: gauge(r, "connections_limit", "The most client connections: limits.connections.")?,
+            connections: Connections::new(r)?,
+            broken,
             registry,
         })
     }
@@ -226,6 +227,7 @@ impl Metrics {
     /// under the same names.
     #[must_use]
     pub fn renamed(&self, routes: &[&str], upstreams: &[&str]) -> Self {
+        self.broken.expect(routes);
         Self {
             routes: of_routes(&self.durations, routes),
             upstreams: of_upstreams(&self.upstream_durations, upstreams),
@@ -298,23 +300,18 @@ impl Metrics {
         }
     }
 
-    /// Makes the series of these handshake results exist, so that a rate sees the first of them.
-    pub fn expect_handshakes(&self, results: &[&str]) {
-        for result in results {
-            let _ = self.handshakes.with_label_values(&[*result]);
-        }
-    }
-
-    /// The same for an issuer's refreshes.
+    /// Makes the series of an issuer's refreshes exist, so that a rate sees the first of them.
     pub fn expect_refreshes(&self, issuer: &str, results: impl IntoIterator<Item = &'static str>) {
         for result in results {
             let _ = self.jwks_refreshes.with_label_values(&[issuer, result]);
         }
     }
 
-    /// A handshake ended; `result` is of a closed list.
-    pub fn handshake(&self, result: &'static str) {
-        self.handshakes.with_label_values(&[result]).inc();
+    /// The answer to a forwarded request was broken off after its head.
+    pub(super) fn broke_off(&self, route: Option<usize>, by: BrokenOff) {
+        if let Some(route) = self.route(route) {
+            self.broken.count(route.requests.route(), by);
+        }
     }
 
     /// An attempt to load an issuer's keys ended; `issuer` is a configured one, `result` of a closed list.

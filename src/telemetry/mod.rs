@@ -1,6 +1,8 @@
 //! What the operator sees: metrics, the access line, the log. Never a token, proof, key or secret.
 
 mod access;
+mod broken;
+mod connections;
 mod decision;
 mod families;
 mod history;

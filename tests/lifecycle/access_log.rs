@@ -150,7 +150,7 @@ async fn who_does_not_wait_for_the_answer_is_logged_and_counted() {
 }
 
 #[tokio::test]
-async fn who_ended_an_answer_before_its_end_is_logged() {
+async fn who_ended_an_answer_before_its_end_is_logged_and_counted() {
     let stage = Stage::set().await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -168,6 +168,7 @@ async fn who_ended_an_answer_before_its_end_is_logged() {
     let line = gateway.program.line("an access line", |line| line["path"] == "/api/half").await;
     let wanted = json!({"level": "WARN", "status": 200, "decision": "allow", "broken_off": "upstream", "bytes": 4});
     assert_eq!(fields(&line, &["level", "status", "decision", "broken_off", "bytes"]), wanted);
+    assert_eq!(broken_answers(&gateway).await, (0.0, 1.0));
 
     let gateway = stage.gateway().await;
     let mut connection = gateway.connect().await;
@@ -180,6 +181,14 @@ async fn who_ended_an_answer_before_its_end_is_logged() {
     assert_eq!(fields(&line, &["level", "status", "broken_off"]), wanted);
     let (_, line) = logged(&gateway, Http::One, &stage.call("/api/item")).await;
     assert_eq!(fields(&line, &["level", "broken_off"]), json!({"level": "INFO", "broken_off": null}));
+    assert_eq!(broken_answers(&gateway).await, (1.0, 0.0));
+}
+
+/// How many answers were broken off by clients, and by the upstream.
+async fn broken_answers(gateway: &Gateway) -> (f64, f64) {
+    let scrape = gateway.scrape().await;
+    let by = |who| scrape.sum("keybound_broken_answers_total", &[("route", "api"), ("by", who)]);
+    (by("client"), by("upstream"))
 }
 
 /// Over HTTP/2 the end may come by itself, behind the last byte; who counts bytes has all of the answer before.

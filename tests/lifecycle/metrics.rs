@@ -16,7 +16,7 @@ use crate::support::wire::Http;
 use crate::support::{HOST, ISSUER, Identity};
 
 /// `design.md` section 6, as far as it exists: families, their types and labels.
-const FAMILIES: [(&str, &str, &[&str]); 33] = [
+const FAMILIES: [(&str, &str, &[&str]); 34] = [
     ("keybound_requests_total", "counter", &["binding", "code", "decision", "route"]),
     ("keybound_refusals_total", "counter", &["reason", "route"]),
     ("keybound_request_duration_seconds", "histogram", &["route"]),
@@ -43,6 +43,7 @@ const FAMILIES: [(&str, &str, &[&str]); 33] = [
     ("keybound_certificate_expiry_seconds", "gauge", &["listener"]),
     ("keybound_tls_handshakes_total", "counter", &["result"]),
     ("keybound_connections", "gauge", &[]),
+    ("keybound_broken_answers_total", "counter", &["by", "route"]),
     ("keybound_connections_limit", "gauge", &[]),
     ("keybound_jwks_keys", "gauge", &["issuer"]),
     ("keybound_config_current", "gauge", &[]),
@@ -161,6 +162,7 @@ async fn every_family_is_there_and_the_sums_add_up() {
     assert_eq!(spent, dpop + sent.refused["scope_missing"] + sent.unreachable);
     assert_eq!(sum("keybound_proof_age_seconds_count", &[]), spent);
     assert_eq!(sum("keybound_replay_entries", &[]), spent);
+    assert_eq!(sum("keybound_broken_answers_total", &[]), 0);
     for route in ["api", "admin-api", "down", "open", "none"] {
         let label = [("route", route)];
         assert_eq!(sum("keybound_request_duration_seconds_count", &label), requests(&label), "{route}");

@@ -2,6 +2,7 @@ use std::io;
 
 use serde_json::Value;
 
+use super::super::line::Form;
 use super::super::output::{Bounds, Output};
 use super::*;
 use crate::clock::ManualClock;
@@ -68,6 +69,19 @@ fn every_field_has_its_place() {
         assert_eq!(read[name], value, "{line}");
     }
     assert_eq!((&read["status"], &read["bytes"]), (&502.into(), &7.into()));
+}
+
+#[test]
+fn who_broke_an_answer_off_first_is_counted_once() {
+    let (line, metrics) = lines_of(Some(Form::Json), |ledger| {
+        let mut record = open(ledger);
+        record.broke_off(BrokenOff::Upstream);
+        record.broke_off(BrokenOff::Client);
+    });
+    assert!(line.contains(r#""broken_off":"upstream""#), "{line}");
+    let text = String::from_utf8(metrics.render(&super::super::Snapshot::default()).unwrap()).unwrap();
+    let count = |by| format!(r#"keybound_broken_answers_total{{by="{by}",route="none"}}"#);
+    assert!(text.contains(&format!("{} 1", count("upstream"))) && !text.contains(&count("client")), "{text}");
 }
 
 #[test]
