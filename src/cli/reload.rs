@@ -151,7 +151,9 @@ impl Reloader {
                     self.log.listen_from(telemetry.level);
                     self.telemetry = telemetry;
                 }
-                tracing::info!(cause, %changes, files = files.join(", "), "configuration reloaded");
+                // Asked for by a signal, it may find them all as they were.
+                let files = (!files.is_empty()).then(|| files.join(", "));
+                tracing::info!(cause, %changes, files, "configuration reloaded");
             }
             Err(error) => {
                 done(false);

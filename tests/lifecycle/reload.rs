@@ -128,6 +128,9 @@ async fn routes_come_and_go_and_requests_under_way_do_not_care() {
     assert_eq!(line["files"], "keybound.yaml");
     let changes = line["changes"].as_str().unwrap();
     assert!(changes.ends_with("routes: new added, open removed"), "{changes}");
+    gateway.program.signal("HUP");
+    let line = gateway.said(RELOADED, 2).await;
+    assert_eq!((&line["changes"], &line["files"]), (&json!("nothing"), &json!(null)), "all are as they were");
     assert_eq!(gateway.status(&stage.call("/new/item")).await, 200);
     assert_eq!(gateway.status(&message("/open/item", &[])).await, 404);
     // Decided, forwarded and answered as it began.
