@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::Events;
 use super::settings::Limits;
@@ -17,7 +17,7 @@ use super::settings::Limits;
 const LONGEST: Duration = Duration::from_hours(8760);
 
 /// How often it is told that there is no place. Every client that waits would be too often.
-const TOLD_EVERY: Duration = Duration::from_mins(1);
+const TOLD_EVERY: Duration = if cfg!(test) { Duration::from_millis(20) } else { Duration::from_mins(1) };
 
 /// What several listeners share: the bounds on connections, and the signal to stop.
 ///
@@ -142,19 +142,28 @@ impl Gate {
         let permit = if let Ok(permit) = Arc::clone(places).try_acquire_owned() {
             permit
         } else {
-            self.tell_that_it_is_full(Instant::now(), &**events);
-            Arc::clone(places).acquire_owned().await.ok()?
+            let mut permit = Box::pin(Arc::clone(places).acquire_owned());
+            loop {
+                if self.has_to_tell(Instant::now()) {
+                    events.full(self.0.capacity);
+                }
+                if let Ok(permit) = timeout(TOLD_EVERY, &mut permit).await {
+                    break permit.ok()?;
+                }
+            }
         };
         events.connection_opened();
         Some(Place { _permit: permit, events: Arc::clone(events) })
     }
 
-    fn tell_that_it_is_full(&self, now: Instant, events: &dyn Events) {
+    /// Listeners share the gate, and one of them tells for all.
+    fn has_to_tell(&self, now: Instant) -> bool {
         let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_none_or(|told| told + TOLD_EVERY <= now) {
+        let is_due = told.is_none_or(|told| told + TOLD_EVERY <= now);
+        if is_due {
             *told = Some(now);
-            events.full(self.0.capacity);
         }
+        is_due
     }
 }
 
@@ -343,21 +352,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn that_there_is_no_place_is_told_once_a_minute() {
+    async fn that_there_is_no_place_is_told_again_and_again_but_not_by_each() {
         let gate = Gate::new(Limits { connections: 2, ..Limits::default() });
         let told = Arc::new(Told::default());
         let events: Arc<dyn Events> = Arc::clone(&told) as _;
         let count = || told.0.load(Ordering::Relaxed) / 2;
         let [first, _second] = [gate.place(&events).await, gate.place(&events).await];
         assert_eq!(count(), 0, "both had a place");
-        let waiting = tokio::time::timeout(Duration::from_millis(1), gate.place(&events)).await;
-        assert!(waiting.is_err() && count() == 1);
-        let now = Instant::now();
-        for (after, times) in [(0, 1), (58, 1), (61, 2), (120, 2), (122, 3)] {
-            gate.tell_that_it_is_full(now + Duration::from_secs(after), &*events);
-            assert_eq!(count(), times, "after {after} s");
+        let begun = Instant::now();
+        let waiting = [0; 8].map(|_| {
+            let (gate, events) = (gate.clone(), Arc::clone(&events));
+            tokio::spawn(async move { gate.place(&events).await.is_some() })
+        });
+        while count() < 3 {
+            assert!(begun.elapsed() < Duration::from_secs(20), "told {} times", count());
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        assert!(begun.elapsed() >= 2 * TOLD_EVERY, "three times in {:?}", begun.elapsed());
         drop(first);
-        assert!(gate.place(&events).await.is_some() && count() == 3);
+        for waiting in waiting {
+            assert!(waiting.await.unwrap(), "each gets the place of the one before");
+        }
     }
 }

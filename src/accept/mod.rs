@@ -57,7 +57,8 @@ pub trait Handler: Send + Sync + 'static {
     fn handle(&self, request: Request<Incoming>, peer: Arc<Peer>) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
-/// Hears what happens on connections, for metrics and logs. Called from the connection's own task: it must not block.
+/// Hears what happens on connections, for metrics and logs. Called from the tasks of connections and listeners: it must not
+/// block.
 pub trait Events: Send + Sync + 'static {
     /// A client took a place among [`Limits::connections`].
     fn connection_opened(&self) {}

@@ -1,5 +1,6 @@
 //! The upstream's body on its way to the client, with the connection that it comes over.
 
+use std::error::Error as _;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -45,8 +46,15 @@ pub enum ResponseError {
 
 impl ResponseError {
     /// Whether it was the client who broke off, while the upstream answered already.
-    pub const fn is_clients(&self) -> bool {
-        matches!(self, Self::Http1(ExchangeError::Body(_) | ExchangeError::Length))
+    pub fn is_clients(&self) -> bool {
+        match self {
+            Self::Http1(error) => matches!(error, ExchangeError::Body(_) | ExchangeError::Length),
+            // A stream is reset from here because its request cannot be sent any further, and for nothing else.
+            Self::Http2(error) => {
+                let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+                cause.is_some_and(|cause| cause.is_reset() && !cause.is_remote() && !cause.is_library())
+            }
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 mod access_log;
 mod api;
 mod bad_input;
+mod broken_answers;
 mod client;
 mod collector;
 mod doctor;
