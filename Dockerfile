@@ -1,16 +1,15 @@
 # syntax=docker/dockerfile:1
 # Keybound in an image without a shell:  docker build --tag keybound .
-FROM rust:1.95-bookworm AS build
+# To the last number: another compiler would not find its functions in the profile.
+FROM rust:1.95.0-bookworm AS build
 WORKDIR /keybound
-# mimalloc would write down when it was compiled, and no two builds would be the same.
-ENV SOURCE_DATE_EPOCH=0
 COPY Cargo.toml Cargo.lock config.example.yaml ./
 COPY benches benches
 COPY src src
 RUN --mount=type=cache,sharing=locked,target=/usr/local/cargo/registry \
     --mount=type=cache,sharing=locked,target=/keybound/target \
-    cargo build --locked --release --bin keybound \
-    && install --mode=0555 target/release/keybound /usr/local/bin/keybound
+    benches/profile/build \
+    && install --mode=0555 target/keybound /usr/local/bin/keybound
 
 # The C library that the build linked with, libgcc, the authorities of the web, and nothing to run but this.
 FROM gcr.io/distroless/cc-debian12:nonroot

@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz bench bench-all check sbom tools
+.PHONY: help demo release test fuzz bench bench-all profile check sbom tools
 
 # What tests/install put there.
 export PATH := $(CURDIR)/target/interop/bin:$(PATH)
@@ -11,6 +11,9 @@ help: ## List the targets
 demo: ## Play the stories on loopback; ARGS=--serve leaves it running
 	cargo run --locked -- demo $(ARGS)
 
+release: ## Build target/keybound as the image has it; takes some ten minutes
+	benches/profile/build
+
 test: tools ## Install what the tests need, then run all of them
 	cargo test --locked
 	cargo test --locked --config tests/optimized.toml --test conformance --test known_key
@@ -19,15 +22,19 @@ test: tools ## Install what the tests need, then run all of them
 fuzz: ## Run each fuzz target for a moment; ARGS="htu 600" runs one for ten minutes
 	fuzz/run $(or $(ARGS),all 10)
 
-bench: tools ## Measure Keybound beside its peers; ARGS="--only DPoP --rounds 3" measures less
+bench: tools release ## Measure Keybound beside its peers; ARGS="--only DPoP --rounds 3" measures less
 	@benches/install
-	cargo bench --locked --bench proxy -- $(ARGS)
+	cargo bench --locked --bench proxy -- --keybound target/keybound $(ARGS)
 
 bench-all: bench ## The same, then growth, the replay log, what replicas share, and each station by itself
-	cargo bench --locked --bench proxy -- --growth
+	cargo bench --locked --bench proxy -- --keybound target/keybound --growth
 	cargo bench --locked --features simulation --bench scale
 	cargo bench --locked --features simulation --bench replay
 	cargo bench --locked --features simulation --bench stations
+
+profile: tools ## Record benches/profile/keybound.profdata anew, with the compiler of the Dockerfile
+	@benches/install
+	benches/profile/record
 
 check: tools ## Formatting, lints, documentation, licenses, advisories and the direction of imports
 	cargo fmt --check

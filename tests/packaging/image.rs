@@ -73,6 +73,25 @@ fn what_is_copied_is_what_cargo_needs() {
     assert!(taken > 0, "they were found");
 }
 
+/// Where it does not fit, the compiler says nothing, and the program is a sixth slower.
+#[test]
+fn the_profile_is_there_and_of_the_compiler_that_builds() {
+    const PROFILE: &str = "benches/profile/keybound.profdata";
+    let all = instructions();
+    let compiler = all[0].strip_prefix("FROM rust:").and_then(|rest| rest.split('-').next()).unwrap();
+    assert_eq!(compiler.split('.').count(), 3, "{compiler} may become another compiler");
+    assert!(all.contains(&"COPY benches benches".to_owned()));
+    assert!(all.iter().any(|line| line.starts_with("RUN ") && line.contains(" benches/profile/build ")));
+    assert!(text("Makefile").contains("\tbenches/profile/build\n") && text("benches/profile/build").contains(PROFILE));
+    assert_eq!(text("benches/profile/compiler").trim(), compiler, "made by another compiler: `make profile`");
+    // The names of functions lie in it as they are.
+    let profile = std::fs::read(repository(PROFILE)).unwrap();
+    let names = |what: &str| profile.windows(what.len()).any(|bytes| bytes == what.as_bytes());
+    for station in ["7request", "6tokens", "6verify", "6replay", "9authorize", "7forward", "7gateway", "9telemetry"] {
+        assert!(names(&format!("8keybound{station}")), "{station}");
+    }
+}
+
 #[test]
 fn it_runs_as_a_number_and_without_a_shell() {
     let shipped = shipped();
