@@ -6,8 +6,8 @@ WORKDIR /keybound
 COPY Cargo.toml Cargo.lock config.example.yaml ./
 COPY benches benches
 COPY src src
+# Whole each time: cargo takes a source for old that is older than what was once built of another.
 RUN --mount=type=cache,sharing=locked,target=/usr/local/cargo/registry \
-    --mount=type=cache,sharing=locked,target=/keybound/target \
     benches/profile/build \
     && install --mode=0555 target/keybound /usr/local/bin/keybound
 

@@ -82,7 +82,9 @@ fn the_profile_is_there_and_of_the_compiler_that_builds() {
     assert_eq!(compiler.split('.').count(), 3, "{compiler} may become another compiler");
     assert!(all.contains(&"COPY benches benches".to_owned()));
     assert!(all.iter().any(|line| line.starts_with("RUN ") && line.contains(" benches/profile/build ")));
-    assert!(text("Makefile").contains("\tbenches/profile/build\n") && text("benches/profile/build").contains(PROFILE));
+    assert!(text("Makefile").contains("\tbenches/profile/build\n"));
+    assert!(text("benches/profile/build").contains("RUSTC_WRAPPER=$profile/rustc"));
+    assert!(text("benches/profile/rustc").contains("-Cprofile-use=$(dirname \"$0\")/keybound.profdata"));
     assert_eq!(text("benches/profile/compiler").trim(), compiler, "made by another compiler: `make profile`");
     // The names of functions lie in it as they are.
     let profile = std::fs::read(repository(PROFILE)).unwrap();
