@@ -201,12 +201,7 @@ impl Metrics {
                 "Whether an endpoint gets requests: its health checks and connections do not fail.",
                 &["upstream", "endpoint"],
             )?,
-            jwks_refreshes: counters(
-                r,
-                "jwks_refreshes_total",
-                "Attempts to load an issuer's keys.",
-                &["issuer", "result"],
-            )?,
+            jwks_refreshes: counters(r, "jwks_refreshes_total", "Attempts to load keys.", &["issuer", "result"])?,
             jwks_keys: gauges(r, "jwks_keys", "An issuer's keys that can be used.", &["issuer"])?,
             jwks_age: gauges(r, "jwks_age_seconds", "Since an issuer's keys were last loaded.", &["issuer"])?,
             certificate_expiry: gauges(
