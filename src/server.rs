@@ -206,7 +206,7 @@ impl Server {
             in_force: Mutex::new(InForce::new(tls)),
             current,
         };
-        server.gateway().metrics().connections.expect(server.gate.capacity(), &Handshake::ALL);
+        server.gateway().metrics().connections.begin(server.gate.capacity(), &Handshake::ALL);
         server.start_background();
         server.run_admin(admin);
         for (index, listener) in bound.into_iter().enumerate() {

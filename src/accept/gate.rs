@@ -144,7 +144,7 @@ impl Gate {
         } else {
             let mut permit = Box::pin(Arc::clone(places).acquire_owned());
             loop {
-                if self.has_to_tell(Instant::now()) {
+                if self.has_to_tell() {
                     events.full(self.0.capacity);
                 }
                 if let Ok(permit) = timeout(TOLD_EVERY, &mut permit).await {
@@ -157,8 +157,8 @@ impl Gate {
     }
 
     /// Listeners share the gate, and one of them tells for all.
-    fn has_to_tell(&self, now: Instant) -> bool {
-        let mut told = self.0.told.lock().unwrap_or_else(PoisonError::into_inner);
+    fn has_to_tell(&self) -> bool {
+        let (mut told, now) = (self.0.told.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
         let is_due = told.is_none_or(|told| told + TOLD_EVERY <= now);
         if is_due {
             *told = Some(now);

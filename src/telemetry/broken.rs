@@ -15,7 +15,7 @@ impl BrokenAnswers {
     }
 
     /// Makes the series of these routes exist, so that a rate sees the first of them.
-    pub(super) fn expect(&self, routes: &[&str]) {
+    pub(super) fn expect_routes(&self, routes: &[&str]) {
         for (route, by) in routes.iter().flat_map(|route| BrokenOff::ALL.map(|by| (route, by))) {
             let _ = self.0.with_label_values(&[*route, by.as_str()]);
         }

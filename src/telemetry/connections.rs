@@ -23,7 +23,7 @@ impl Connections {
 
     /// There may be so many, and handshakes may have these results: their series exist from now on, so that a rate sees the
     /// first of them.
-    pub fn expect(&self, limit: u32, results: &[&str]) {
+    pub fn begin(&self, limit: u32, results: &[&str]) {
         self.limit.set(limit.into());
         for result in results {
             let _ = self.handshakes.with_label_values(&[*result]);

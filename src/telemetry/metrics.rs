@@ -167,7 +167,7 @@ impl Metrics {
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         r.register(Box::new(ProcessCollector::for_self()))?;
         let broken = BrokenAnswers::new(r)?;
-        broken.expect(routes);
+        broken.expect_routes(routes);
         let label = |binding: Option<Binding>| binding.map_or(NO_BINDING, Binding::as_str);
         Ok(Self {
             routes: of_routes(&durations, routes),
@@ -222,7 +222,7 @@ impl Metrics {
     /// under the same names.
     #[must_use]
     pub fn renamed(&self, routes: &[&str], upstreams: &[&str]) -> Self {
-        self.broken.expect(routes);
+        self.broken.expect_routes(routes);
         Self {
             routes: of_routes(&self.durations, routes),
             upstreams: of_upstreams(&self.upstream_durations, upstreams),

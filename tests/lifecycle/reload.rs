@@ -140,6 +140,9 @@ async fn routes_come_and_go_and_requests_under_way_do_not_care() {
     let line = gateway.access_line(answer.header("x-request-id").unwrap()).await;
     assert_eq!((&line["route"], &line["decision"]), (&json!("open"), &json!("public")));
     let scrape = gateway.scrape().await;
+    // There before the first of them, so that a rate sees it.
+    let broken = r#"keybound_broken_answers_total{by="upstream",route="new"} 0"#;
+    assert!(scrape.text.contains(broken), "{}", scrape.text);
     for (route, count) in [("open", 1.0), ("new", 1.0), ("none", 2.0)] {
         assert_eq!(scrape.sum("keybound_requests_total", &[("route", route)]), count, "{route}");
     }
