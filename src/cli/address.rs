@@ -15,6 +15,9 @@ impl Address {
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         const EXPECTED: &str =
             "the URL must be absolute, with http:// or https://, for example https://api.example.com/";
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("the URL must consist of visible ASCII characters: a space is written %20");
+        }
         let uri: Uri = text.parse().map_err(|_| EXPECTED)?;
         let authority = uri.authority().filter(|authority| !authority.host().is_empty()).ok_or(EXPECTED)?;
         if !matches!(uri.scheme_str(), Some("http" | "https")) {
@@ -94,6 +97,8 @@ mod tests {
             "https://a:1x/",
             "https://[::1/",
             "https://a\\b/",
+            "https://rs.example/a b",
+            "https://rs.example/é",
         ] {
             assert!(Address::parse(bad).is_err(), "{bad}");
         }

@@ -18,6 +18,7 @@ use tokio::net::UnixStream;
 
 use super::address::Address;
 use super::serve::runtime;
+use super::{duration, usage};
 
 /// What the admin port says is shorter.
 const MAX_BYTES: usize = 64 * 1024;
@@ -30,7 +31,7 @@ pub struct AdminArgs {
     admin: String,
 
     /// How long to wait for the whole answer.
-    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
     timeout: Duration,
 }
 
@@ -50,9 +51,10 @@ impl AdminArgs {
     /// The question for a path there; the argument has none of its own.
     ///
     /// # Errors
-    /// Wrong usage, in words that do not repeat the URL.
-    pub fn question(&self, path: &str) -> Result<Question, &'static str> {
-        Ok(Question { port: AdminPort::parse(&self.admin)?, path: path.to_owned() })
+    /// Wrong usage of `verb`, in words that do not repeat the URL.
+    pub fn question(&self, verb: &str, path: &str) -> anyhow::Result<Question> {
+        let port = AdminPort::parse(&self.admin).map_err(|message| usage(verb, format!("--admin: {message}")))?;
+        Ok(Question { port, path: path.to_owned() })
     }
 
     /// Asks, and waits for the whole answer.

@@ -16,7 +16,7 @@ use self::finding::{Finding, Level};
 use super::address::Address;
 use super::configuration::ConfigArgs;
 use super::serve::runtime;
-use super::{stdout, usage};
+use super::{duration, stdout, usage};
 
 mod certificates;
 mod configuration;
@@ -60,7 +60,7 @@ pub struct Doctor {
     cacert: Option<PathBuf>,
 
     /// How long to wait for each answer.
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     timeout: Duration,
 
     /// How to tell what was found.

@@ -6,7 +6,7 @@ use clap::Args;
 use http::StatusCode;
 
 use super::admin::AdminArgs;
-use super::{say, stdout, usage};
+use super::{say, stdout};
 
 /// Ask a gateway how it does.
 ///
@@ -36,7 +36,7 @@ impl Health {
     /// For `report`: wrong usage, or no answer in time.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let path = if self.ready { "/readyz" } else { "/healthz" };
-        let question = self.admin.question(path).map_err(|message| usage("health", message))?;
+        let question = self.admin.question("health", path)?;
         let (status, words) = self.admin.ask(&question, "text/plain", None)?;
         stdout::tell(&words)?;
         if status == StatusCode::OK {

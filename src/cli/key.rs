@@ -10,7 +10,7 @@ use keybound::clock::{Clock as _, SystemClock};
 use keybound::verify::{Algorithm, base64url};
 use serde_json::{Map, Value};
 
-use super::{say, stdout, usage};
+use super::{duration, say, stdout, usage};
 use keybound::prover::ProofKey;
 
 pub mod certificate;
@@ -83,11 +83,11 @@ fn algorithm_parser() -> impl clap::builder::TypedValueParser<Value = Algorithm>
     })
 }
 
-fn lifetime(text: &str) -> Result<Duration, String> {
+fn lifetime(text: &str) -> Result<Duration, &'static str> {
     const CENTURY: Duration = Duration::from_hours(100 * 365 * 24);
-    let lifetime = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let lifetime = duration(text)?;
     if lifetime.is_zero() || lifetime > CENTURY {
-        return Err("expected a duration between 1s and 36500d".to_owned());
+        return Err("expected a duration between 1s and 36500d");
     }
     Ok(lifetime)
 }
@@ -109,6 +109,10 @@ impl Key {
             && file::are_same(key, certificate)
         {
             return Err(usage("key", "--output and --certificate name the same file: expected one for each"));
+        }
+        if [&self.output, &self.certificate].into_iter().flatten().any(|path| path.as_os_str() == "-") {
+            let message = "`-` would be a file of that name: the private key goes to standard output without --output";
+            return Err(usage("key", message));
         }
         // Before a key is made: an RSA key takes a while.
         for path in [&self.output, &self.certificate].into_iter().flatten() {

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -111,6 +112,11 @@ fn usage(verb: &str, message: impl Display) -> anyhow::Error {
         None => command.error(ErrorKind::ValueValidation, message),
     };
     error.into()
+}
+
+/// A duration as configurations have it. For clap.
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    humantime::parse_duration(text).map_err(|_| "expected a duration such as 500ms, 30s or 5m")
 }
 
 /// One line for the person, not for the next program. Unlike `eprintln!` it does not panic when nobody listens.

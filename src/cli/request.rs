@@ -19,7 +19,7 @@ use self::tls::Identity;
 pub use self::tls::Trust;
 use super::address::Address;
 use super::credentials::{KeyArgs, TokenArgs};
-use super::{say, stdout, usage};
+use super::{duration, say, stdout, usage};
 
 mod challenge;
 mod exchange;
@@ -101,7 +101,7 @@ pub struct Request {
     output: Option<PathBuf>,
 
     /// How long to wait for an answer to begin.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     timeout: Duration,
 }
 

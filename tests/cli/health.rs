@@ -85,5 +85,6 @@ fn an_admin_port_is_named_by_scheme_and_authority() {
     ] {
         let Ran { code, out, err } = run(&folder, &["health", "--admin", url]);
         assert!(code == 2 && out.is_empty() && err.contains(part) && !err.contains("hidden"), "{url}: {err}");
+        assert!(err.starts_with("error: --admin: "), "{err}");
     }
 }

@@ -217,11 +217,16 @@ fn wrong_usage_is_told_apart_from_failure() {
         (&["proof", "--key", key, "--url", url, "--token", "a", "--token-file", "b"], "cannot be used with"),
         (&["request"], "<URL>"),
         (&["request", "/items"], "must be absolute"),
+        (&["request", "https://rs.example/a b"], "a space is written %20"),
+        (&["request", url, "--timeout", "soon"], "'--timeout <DURATION>': expected a duration such as 500ms"),
         (&["request", url, "-H", "hidden"], "--header number 1"),
         (&["request", url, "--cert-key", key], "--cert <FILE>"),
         (&["request", url, "--insecure", "--cacert", key], "cannot be used with"),
         (&["key", "-a", "HS256"], "possible values"),
         (&["key", "--lifetime", "1000years", "-c", "x"], "36500d"),
+        (&["key", "--lifetime", "long", "-c", "x"], "expected a duration such as"),
+        (&["key", "-o", "-"], "goes to standard output without --output"),
+        (&["key", "-c", "-"], "`-` would be a file"),
         (&["key", "thumbprint"], "<FILE>"),
     ] {
         let Ran { code, out, err } = run(&folder, arguments);

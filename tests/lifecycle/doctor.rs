@@ -335,7 +335,7 @@ async fn a_configuration_that_says_nothing_fails_and_wrong_usage_is_told_apart()
     for (arguments, line) in [
         (&["--through", "api.example.com"][..], "--through: the URL must be absolute"),
         (&["--format", "yaml"], "possible values"),
-        (&["--timeout", "soon"], "--timeout"),
+        (&["--timeout", "soon"], "expected a duration such as"),
         (&["--cacert", "ca.pem"], "--through"),
     ] {
         let Ended { code, out, err } = deployment.doctor(arguments).await;

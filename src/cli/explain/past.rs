@@ -41,7 +41,7 @@ impl Past {
             let message = "--request-id: expected an id as in X-Request-Id, for example d45ef4ecb1bfef3b-1";
             return Err(usage("explain", message));
         }
-        let question = self.admin.question(&format!("/explain/{id}")).map_err(|message| usage("explain", message))?;
+        let question = self.admin.question("explain", &format!("/explain/{id}"))?;
         let authorization = self.admin_token_file.as_deref().map(authorization).transpose()?;
         let accept = if json { "application/json" } else { "text/plain" };
         let (status, words) = self.admin.ask(&question, accept, authorization)?;
