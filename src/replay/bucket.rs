@@ -46,8 +46,8 @@ pub(super) struct Forgotten {
     pub(super) proofs: usize,
     /// The latest end of acceptance among them, in milliseconds, rounded up to the end of its step.
     pub(super) latest: i64,
-    /// The memory in which they lay; whoever holds a lock may want to free it later.
-    _memory: Table<Entry, 5>,
+    /// Memory that is not needed any more; whoever holds a lock may want to free it later.
+    _memory: Option<Table<Entry, 5>>,
 }
 
 impl Bucket {
@@ -90,17 +90,22 @@ impl Bucket {
         found.map(|entry| entry.end = end).is_some()
     }
 
-    /// Forgets what is over, and takes as much memory as the rest needs.
+    /// Forgets what is over, and takes no more memory than the rest needs.
     pub(super) fn forget(&mut self, now: UnixTime) -> Option<Forgotten> {
-        let is_over = |entry: &Entry| self.end(entry) < now.millis();
-        let over = self.entries.records().filter(|entry| is_over(entry));
-        let (proofs, latest) =
-            over.fold((0, i64::MIN), |(count, latest), entry| (count + 1, latest.max(self.end(entry))));
+        let (grid, number) = (self.grid, self.number);
+        let (mut proofs, mut latest) = (0, i64::MIN);
+        self.entries.retain(|entry| {
+            let end = grid.end(number, u16::from_ne_bytes(entry.end));
+            let is_over = end < now.millis();
+            if is_over {
+                (proofs, latest) = (proofs + 1, latest.max(end));
+            }
+            !is_over
+        });
         if proofs == 0 {
             return None;
         }
-        let entries = self.entries.only(self.entries.len() - proofs, |entry| !is_over(entry));
-        let memory = std::mem::replace(&mut self.entries, entries);
+        let memory = self.entries.shrunk().map(|entries| std::mem::replace(&mut self.entries, entries));
         Some(Forgotten { proofs, latest, _memory: memory })
     }
 

@@ -7,6 +7,8 @@
 //! What was forgotten leaves one number behind: the latest end of acceptance among it. A clock that is set
 //! back cannot revive a proof from before that moment.
 
+use smallvec::SmallVec;
+
 use super::bucket::{Bucket, Forgotten, Known};
 use super::digest::{KeyDigest, ProofDigest};
 use super::grid::Grid;
@@ -32,7 +34,8 @@ pub(super) struct Shard {
     grid: Grid,
     /// The most proofs that a key may hold.
     per_key: u32,
-    buckets: Vec<Bucket>,
+    /// As a rule one, for which nobody reads another place in memory.
+    buckets: SmallVec<[Bucket; 1]>,
     tallies: Vec<Tally>,
     /// Of what was forgotten, the latest end of acceptance in milliseconds.
     forgotten: i64,
@@ -50,7 +53,15 @@ pub(super) struct Dropped {
 
 impl Shard {
     pub(super) const fn new(grid: Grid, per_key: u32) -> Self {
-        Self { grid, per_key, buckets: Vec::new(), tallies: Vec::new(), forgotten: i64::MIN, spare: 0, swept: i64::MIN }
+        Self {
+            grid,
+            per_key,
+            buckets: SmallVec::new_const(),
+            tallies: Vec::new(),
+            forgotten: i64::MIN,
+            spare: 0,
+            swept: i64::MIN,
+        }
     }
 
     /// Enters a proof that is not here, if its key's quota and `places` allow one more. What is refused
@@ -81,7 +92,9 @@ impl Shard {
             self.enter(entry.proof, bucket, end);
         }
         if is_new {
-            self.tallies.push(Tally::new(tally));
+            // It will hold about as many keys as the last one; growing costs more than half of that room, if it will not.
+            let room = self.tallies.last().map_or(0, |last| last.keys() / 2);
+            self.tallies.push(Tally::new(tally, room));
         }
         if let Some(tally) = self.tallies.iter_mut().find(|known| known.number() == tally) {
             tally.add(entry.key);
@@ -131,6 +144,7 @@ impl Shard {
         if !(0..grid.patience()).contains(&since) {
             proofs.extend(self.buckets.iter_mut().filter_map(|bucket| bucket.forget(now)));
             self.buckets.retain(|bucket| bucket.len() > 0);
+            self.buckets.shrink_to_fit();
             self.forgotten = proofs.iter().map(|forgotten| forgotten.latest).fold(self.forgotten, i64::max);
             self.swept = now.millis();
             let freed: usize = proofs.iter().map(|forgotten| forgotten.proofs).sum();

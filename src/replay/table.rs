@@ -1,8 +1,8 @@
 //! A table of small records that costs little more than the records.
 //!
 //! Records lie in lines of one cache line each, near the line where they belong; whoever looks for one reads
-//! that line, and the next only when it is full. Nothing is taken out of a table: whoever wants less, or more
-//! room, makes another of it ([`Table::only`]). Places keep their order in that, so it is one pass over both
+//! that line, and the next only when it is full. Whoever wants less takes it out of the whole table in one pass
+//! ([`Table::retain`]); another size is another table. Places keep their order in that, so it is one pass over both
 //! memories from front to back.
 
 /// A record: bytes, so that it needs no padding.
@@ -42,6 +42,12 @@ impl<R: Record, const N: usize> Table<R, N> {
         Self { lines: Box::default(), len: 0 }
     }
 
+    /// An empty table for so many records, and some more.
+    pub(super) fn with_room_for(count: usize) -> Self {
+        let lines = if count == 0 { 0 } else { Self::lines_for(count) };
+        Self { lines: vec![Self::LINE; lines].into_boxed_slice(), len: 0 }
+    }
+
     /// Number of records.
     pub(super) const fn len(&self) -> usize {
         self.len
@@ -71,19 +77,49 @@ impl<R: Record, const N: usize> Table<R, N> {
     pub(super) fn insert(&mut self, record: R) {
         // Fuller lines than seven eighths send too many records on to the next.
         if (self.len + 1) * 8 > self.lines.len() * N * 7 {
-            *self = self.only(self.len, |_| true);
+            *self = self.copy();
         }
         put(&mut self.lines, record);
         self.len += 1;
     }
 
-    /// Another table, of the `count` records that `are`, with room for more of them.
-    pub(super) fn only(&self, count: usize, are: impl Fn(&R) -> bool) -> Self {
-        let mut lines = vec![Self::LINE; count * R::PLACES_FOR_TWO / (2 * N) + 1].into_boxed_slice();
-        for record in self.records().filter(|record| are(record)) {
-            put(&mut lines, *record);
+    /// Another table of the same records, with room for more.
+    fn copy(&self) -> Self {
+        let mut lines = vec![Self::LINE; Self::lines_for(self.len)].into_boxed_slice();
+        self.records().for_each(|record| put(&mut lines, *record));
+        Self { lines, len: self.len }
+    }
+
+    const fn lines_for(count: usize) -> usize {
+        count * R::PLACES_FOR_TWO / (2 * N) + 1
+    }
+
+    /// Keeps the records that `are`, and moves those nearer to where they belong that had been sent on. In one pass over the
+    /// memory, which stays as large as it was.
+    pub(super) fn retain(&mut self, mut are: impl FnMut(&R) -> bool) {
+        let count = self.lines.len();
+        // Nothing was sent on across a line with room, so whoever begins behind one comes upon each record after the lines
+        // that it was sent on from.
+        let Some(room) = self.lines.iter().position(|line| usize::from(line.used) < N) else { return };
+        let mut at = next(room, count);
+        for _ in 0..count {
+            let Some(line) = self.lines.get_mut(at) else { return };
+            let records = std::mem::replace(line, Self::LINE);
+            for record in records.records.iter().take(usize::from(records.used)) {
+                if are(record) {
+                    put(&mut self.lines, *record);
+                } else {
+                    self.len -= 1;
+                }
+            }
+            at = next(at, count);
         }
-        Self { lines, len: count }
+    }
+
+    /// Another table of the same records, if this one takes more than an eighth more memory than it.
+    pub(super) fn shrunk(&self) -> Option<Self> {
+        let wanted = Self::lines_for(self.len);
+        (self.lines.len() - wanted.min(self.lines.len()) > wanted / 8).then(|| self.copy())
     }
 
     /// All of them, in no order of theirs.
@@ -178,6 +214,62 @@ mod tests {
             }
             assert!(table.find(place(2_001), |record| record[1] == 2_001).is_none());
         }
+    }
+
+    #[test]
+    fn what_is_kept_is_found_and_what_is_not_makes_room() {
+        // Evenly spread; in a few heaps, so that many are sent on; around the end, so that they are sent on to the front.
+        let spreads: [fn(u32) -> u32; 3] = [
+            |name| name.wrapping_mul(0x9e37_79b9),
+            |name| (name % 13) << 28,
+            |name| (name % 97).wrapping_sub(48) << 20,
+        ];
+        for place in spreads {
+            let (mut table, mut next) = (Names::new(), 1);
+            let mut kept = std::collections::BTreeSet::new();
+            for round in 2..40 {
+                for name in next..next + 150 {
+                    table.insert([place(name), name]);
+                    kept.insert(name);
+                }
+                next += 150;
+                let (size, mut asked) = (table.lines.len(), 0);
+                table.retain(|record| {
+                    asked += 1;
+                    record[1] % round != 0
+                });
+                assert_eq!(asked, kept.len());
+                kept.retain(|name| name % round != 0);
+                assert!(table.len() == kept.len() && table.records().count() == kept.len());
+                assert_eq!(table.lines.len(), size);
+                for name in 1..next {
+                    let found = table.find(place(name), |record| record[1] == name).is_some();
+                    assert_eq!(found, kept.contains(&name), "{name} after {round}");
+                }
+            }
+            table.retain(|_| false);
+            assert!(table.len() == 0 && table.records().next().is_none());
+        }
+        let mut empty = Names::new();
+        empty.retain(|_| true);
+        assert_eq!(empty.len(), 0);
+    }
+
+    #[test]
+    fn it_gives_memory_back_that_it_does_not_need() {
+        let mut table = Names::new();
+        (1..=10_000_u32).for_each(|name| table.insert([name.wrapping_mul(0x9e37_79b9), name]));
+        let mut smaller = table.copy();
+        assert!(smaller.shrunk().is_none());
+        smaller.retain(|record| record[1] % 20 != 0);
+        assert!(smaller.shrunk().is_none());
+        smaller.retain(|record| record[1] % 5 != 0);
+        let smaller = smaller.shrunk().unwrap();
+        assert!(smaller.len() == 8_000 && smaller.lines.len() == Names::lines_for(8_000));
+        assert!((1..=10_000_u32).all(|name| {
+            let found = smaller.find(name.wrapping_mul(0x9e37_79b9), |record| record[1] == name);
+            found.is_some() == (name % 5 != 0)
+        }));
     }
 
     #[test]

@@ -42,8 +42,14 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new(number: i64) -> Self {
-        Self { number, counts: Table::new(), busiest: 0 }
+    /// An empty one with room for so many keys.
+    pub(super) fn new(number: i64, room: usize) -> Self {
+        Self { number, counts: Table::with_room_for(room), busiest: 0 }
+    }
+
+    /// How many keys it has counted.
+    pub(super) const fn keys(&self) -> usize {
+        self.counts.len()
     }
 
     /// Its place on the grid.
