@@ -14,6 +14,8 @@ demo: ## Play the stories on loopback; ARGS=--serve leaves it running
 release: ## Build target/keybound as the image has it; takes some ten minutes
 	benches/profile/build
 
+# Most tests wait: for programs that start, for elections, for time to pass.
+test: export RUST_TEST_THREADS ?= 4
 test: tools ## Install what the tests need, then run all of them
 	cargo test --locked
 	cargo test --locked --config tests/optimized.toml --test conformance --test known_key

@@ -273,6 +273,15 @@ mod tests {
     }
 
     #[test]
+    fn room_that_was_made_is_used() {
+        let mut table = Names::with_room_for(1_000);
+        let size = table.lines.len();
+        (1..=1_000_u32).for_each(|name| table.insert([name.wrapping_mul(0x9e37_79b9), name]));
+        assert_eq!(table.lines.len(), size);
+        assert!(Names::with_room_for(0).lines.is_empty());
+    }
+
+    #[test]
     fn it_takes_little_more_than_its_records() {
         let mut table = Names::new();
         assert_eq!(table.lines.len(), 0);

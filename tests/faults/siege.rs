@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
 use crate::PATIENCE;
 use crate::crowd::{Account, Crowd};
 use crate::stage::{Configuration, Gateway, Stage};
@@ -13,6 +15,9 @@ const WAIT: Duration = Duration::from_secs(10);
 
 /// What may be left of an attack: an allocator keeps some of what it had.
 const LEFT: u64 = 48 * 1024 * 1024;
+
+/// One at a time, however many tests run at once: an attacker must not take from another gateway's clients.
+static ALONE: Semaphore = Semaphore::const_new(1);
 
 /// `KEYBOUND_SIEGE=full` plays the large numbers; that takes a long while.
 pub fn full() -> bool {
@@ -37,6 +42,7 @@ pub struct Siege {
     begun: Instant,
     quiet: [(Duration, usize); 2],
     base: u64,
+    _alone: SemaphorePermit<'static>,
 }
 
 impl Siege {
@@ -45,6 +51,7 @@ impl Siege {
     }
 
     pub async fn on(stage: Arc<Stage>, name: &'static str, change: impl FnOnce(&mut Configuration)) -> Self {
+        let alone = ALONE.acquire().await.unwrap();
         let gateway = Arc::new(stage.gateway_with(change).await);
         let crowd = Crowd::gathers(&stage, gateway.address);
         crowd.passes().await;
@@ -52,7 +59,7 @@ impl Siege {
         tokio::time::sleep(quiet()).await;
         let (quiet, base) = (crowd.p99(begun), gateway.program.memory("VmRSS"));
         gateway.program.forget_peak();
-        Self { stage, gateway, crowd, name, begun: Instant::now(), quiet, base }
+        Self { stage, gateway, crowd, name, begun: Instant::now(), quiet, base, _alone: alone }
     }
 
     /// Something that many do at once, each on a thread of its own: good clients wait for the gateway alone. Returns what
@@ -78,7 +85,7 @@ impl Siege {
 
     /// The attack is over: good clients have passed all the while, and memory comes back.
     pub async fn ends(self, others: &[&str]) -> Account {
-        let Self { stage, gateway, crowd, name, begun, quiet, base } = self;
+        let Self { stage, gateway, crowd, name, begun, quiet, base, _alone } = self;
         let (meanwhile, took) = (crowd.p99(begun), begun.elapsed());
         let peak = gateway.program.memory("VmHWM");
         crowd.passes().await;
