@@ -15,7 +15,7 @@ release: ## Build target/keybound as the image has it; takes some ten minutes
 	benches/profile/build
 
 # Most tests wait: for programs that start, for elections, for time to pass.
-test: export RUST_TEST_THREADS ?= 4
+test: export RUST_TEST_THREADS ?= $(shell cores=$$(nproc); echo $$((cores > 4 ? cores : 4)))
 test: tools ## Install what the tests need, then run all of them
 	cargo test --locked
 	cargo test --locked --config tests/optimized.toml --test conformance --test known_key

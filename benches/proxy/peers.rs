@@ -52,7 +52,7 @@ impl Nginx {
             + &server(logging, "access_log access.log combined;");
         let text = format!(
             "daemon off; user root; worker_processes 1; pid nginx.pid; error_log stderr error;
-             events {{ worker_connections 12000; }}
+             events {{ worker_connections 24000; }}
              http {{
                client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
                keepalive_requests 1000000000; keepalive_timeout 300s;

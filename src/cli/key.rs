@@ -110,9 +110,12 @@ impl Key {
         {
             return Err(usage("key", "--output and --certificate name the same file: expected one for each"));
         }
-        if [&self.output, &self.certificate].into_iter().flatten().any(|path| path.as_os_str() == "-") {
-            let message = "`-` would be a file of that name: the private key goes to standard output without --output";
-            return Err(usage("key", message));
+        let is_dash = |path: &Option<PathBuf>| path.as_ref().is_some_and(|path| path.as_os_str() == "-");
+        if is_dash(&self.output) {
+            return Err(usage("key", "--output: expected a file; without it, the private key goes to standard output"));
+        }
+        if is_dash(&self.certificate) {
+            return Err(usage("key", "--certificate: expected a file, found `-`"));
         }
         // Before a key is made: an RSA key takes a while.
         for path in [&self.output, &self.certificate].into_iter().flatten() {

@@ -96,7 +96,7 @@ pub struct Request {
     #[arg(short, long)]
     verbose: bool,
 
-    /// Write the body to a file instead of standard output.
+    /// Write the body to a file instead of standard output; - is standard output.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
@@ -161,7 +161,7 @@ impl Request {
         if self.include {
             stdout::tell(&show::head(version, status, &answer.head.headers))?;
         }
-        let mut file = match &self.output {
+        let mut file = match self.output.as_deref().filter(|path| path.as_os_str() != "-") {
             None => None,
             Some(path) => {
                 let cannot_write = format!("cannot write {}", path.display());

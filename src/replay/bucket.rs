@@ -90,7 +90,7 @@ impl Bucket {
         found.map(|entry| entry.end = end).is_some()
     }
 
-    /// Forgets what is over, and takes no more memory than the rest needs.
+    /// Forgets what is over, and takes little more memory than the rest needs.
     pub(super) fn forget(&mut self, now: UnixTime) -> Option<Forgotten> {
         let (grid, number) = (self.grid, self.number);
         let (mut proofs, mut latest) = (0, i64::MIN);

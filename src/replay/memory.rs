@@ -161,7 +161,7 @@ impl MemoryLog {
     }
 }
 
-/// A shard is asked in full before it is changed, so a panic under its lock leaves nothing half done.
+/// A shard, and each line of a table, is asked in full before it is changed, so a panic under its lock leaves nothing half done.
 fn lock(shard: &Padded) -> MutexGuard<'_, Shard> {
     shard.0.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -92,9 +92,7 @@ impl Shard {
             self.enter(entry.proof, bucket, end);
         }
         if is_new {
-            // It will hold about as many keys as the last one; growing costs more than half of that room, if it will not.
-            let room = self.tallies.last().map_or(0, |last| last.keys() / 2);
-            self.tallies.push(Tally::new(tally, room));
+            self.tallies.push(Tally::beside(&self.tallies, tally));
         }
         if let Some(tally) = self.tallies.iter_mut().find(|known| known.number() == tally) {
             tally.add(entry.key);

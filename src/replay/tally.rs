@@ -42,14 +42,12 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// An empty one with room for so many keys.
-    pub(super) fn new(number: i64, room: usize) -> Self {
-        Self { number, counts: Table::with_room_for(room), busiest: 0 }
-    }
-
-    /// How many keys it has counted.
-    pub(super) const fn keys(&self) -> usize {
-        self.counts.len()
+    /// An empty one beside `others`. It has room for half of the keys that those begun last have counted: as a rule it will
+    /// hold as many, and grows once or twice instead of a dozen times; if not, little was wasted.
+    pub(super) fn beside(others: &[Self], number: i64) -> Self {
+        // Two of them: one may have just begun, by a proof that is ahead of the others.
+        let keys = others.iter().rev().take(2).map(|tally| tally.counts.len()).max().unwrap_or(0);
+        Self { number, counts: Table::with_room_for(keys / 2), busiest: 0 }
     }
 
     /// Its place on the grid.
@@ -82,5 +80,31 @@ impl Tally {
             1
         };
         self.busiest = self.busiest.max(proofs);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally_of(keys: u32) -> Tally {
+        let mut tally = Tally::beside(&[], 1);
+        for key in 0..keys {
+            let [a, b, c, d] = key.wrapping_mul(0x9e37_79b9).to_be_bytes();
+            tally.add(KeyDigest([a, b, c, d, 0, 0]));
+        }
+        tally
+    }
+
+    #[test]
+    fn the_next_one_has_room_for_half_of_the_keys() {
+        let room = |others: &[Tally]| Tally::beside(others, 2).counts.room();
+        assert_eq!(room(&[]), 0);
+        let half = Table::<Count, 7>::with_room_for(500).room();
+        for (others, expected) in [(&[1_000][..], half), (&[1_000, 1], half), (&[1, 1_000], half), (&[1_000, 1, 1], 0)]
+        {
+            let others: Vec<_> = others.iter().map(|keys| tally_of(*keys)).collect();
+            assert_eq!(room(&others), expected);
+        }
     }
 }

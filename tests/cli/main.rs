@@ -225,8 +225,8 @@ fn wrong_usage_is_told_apart_from_failure() {
         (&["key", "-a", "HS256"], "possible values"),
         (&["key", "--lifetime", "1000years", "-c", "x"], "36500d"),
         (&["key", "--lifetime", "long", "-c", "x"], "expected a duration such as"),
-        (&["key", "-o", "-"], "goes to standard output without --output"),
-        (&["key", "-c", "-"], "`-` would be a file"),
+        (&["key", "-o", "-"], "--output: expected a file"),
+        (&["key", "-c", "-"], "--certificate: expected a file, found `-`"),
         (&["key", "thumbprint"], "<FILE>"),
     ] {
         let Ran { code, out, err } = run(&folder, arguments);

@@ -24,7 +24,8 @@ fn a_request_carries_its_token_and_a_proof() {
     let server = Server::start(&folder, None, &[GOOD]);
     let url = format!("{}/items?page=2", server.url);
     let request = ["request", &url, "--key", "key.pem", "--cacert", "ca.pem"];
-    let out = done(&folder, &[&request[..], &["-i", "-X", "PATCH", "-d", "a=1", "-H", "X-Mine: yes"]].concat());
+    let out =
+        done(&folder, &[&request[..], &["-i", "-o", "-", "-X", "PATCH", "-d", "a=1", "-H", "X-Mine: yes"]].concat());
     assert_eq!(out, "HTTP/1.1 200 OK\nx-api: yes\ncontent-length: 6\nconnection: close\n\nhello\n");
     let seen = server.only();
     assert_eq!((seen.line.as_str(), seen.body.as_str()), ("PATCH /items?page=2 HTTP/1.1", "a=1"));

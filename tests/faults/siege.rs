@@ -16,7 +16,7 @@ const WAIT: Duration = Duration::from_secs(10);
 /// What may be left of an attack: an allocator keeps some of what it had.
 const LEFT: u64 = 48 * 1024 * 1024;
 
-/// One at a time, however many tests run at once: an attacker must not take from another gateway's clients.
+/// One siege at a time, however many tests run at once: attackers must not take from the clients of another one.
 static ALONE: Semaphore = Semaphore::const_new(1);
 
 /// `KEYBOUND_SIEGE=full` plays the large numbers; that takes a long while.
@@ -85,7 +85,7 @@ impl Siege {
 
     /// The attack is over: good clients have passed all the while, and memory comes back.
     pub async fn ends(self, others: &[&str]) -> Account {
-        let Self { stage, gateway, crowd, name, begun, quiet, base, _alone } = self;
+        let Self { _alone, stage, gateway, crowd, name, begun, quiet, base } = self;
         let (meanwhile, took) = (crowd.p99(begun), begun.elapsed());
         let peak = gateway.program.memory("VmHWM");
         crowd.passes().await;

@@ -17,6 +17,15 @@ fn a_copy_is_found_across_the_end_of_a_bucket() {
         assert_eq!(log.shards.iter().map(|shard| lock(shard).buckets()).max(), Some(2));
         refused(log.admit(&proof(1, 1, at(again)), now), Reason::ProofReplayed);
         refused(log.admit(&proof(1, 2, at(first)), now), Reason::ProofReplayed);
+        // One of them is over, and with it its bucket; the other one is where it was, or moved.
+        let (over, lives) = if first < again { (1, 2) } else { (2, 1) };
+        let (earlier, later) = (first.min(again), first.max(again));
+        let then = at(earlier + 91);
+        log.expire(then);
+        assert_eq!((log.entries(), log.shards.iter().map(|shard| lock(shard).buckets()).max()), (1, Some(1)));
+        refused(log.admit(&proof(1, lives, at(later)), then), Reason::ProofReplayed);
+        log.admit(&proof(1, over, then), then).unwrap();
+        refused(log.admit(&proof(1, over, then), then), Reason::ProofReplayed);
     }
 }
 
