@@ -1,7 +1,6 @@
 //! The token and the key that `proof` and `request` are given. Neither is ever part of an error.
 
 use std::env;
-use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -11,6 +10,7 @@ use clap::Args;
 use keybound::verify::Algorithm;
 use zeroize::Zeroizing;
 
+use super::is_dash;
 use keybound::prover::ProofKey;
 
 /// Where the token comes from when no argument says.
@@ -44,7 +44,7 @@ impl fmt::Debug for TokenArgs {
 impl TokenArgs {
     /// Whether it is read from standard input, so that nothing else can be.
     pub fn is_on_stdin(&self) -> bool {
-        self.token_file.as_deref().is_some_and(|file| file == Path::new("-"))
+        self.token_file.as_deref().is_some_and(is_dash)
     }
 
     /// The token, if one was given.
@@ -115,7 +115,7 @@ pub fn read(file: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     // A buffer that grows leaves copies of a secret behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(64 * 1024));
     let limit = MAX_FILE_BYTES + 1;
-    if file.as_os_str() == OsStr::new("-") {
+    if is_dash(file) {
         io::stdin().lock().take(limit).read_to_end(&mut bytes)?;
     } else {
         std::fs::File::open(file)?.take(limit).read_to_end(&mut bytes)?;

@@ -10,7 +10,7 @@ use keybound::clock::{Clock as _, SystemClock};
 use keybound::verify::{Algorithm, base64url};
 use serde_json::{Map, Value};
 
-use super::{duration, say, stdout, usage};
+use super::{duration, is_dash, say, stdout, usage};
 use keybound::prover::ProofKey;
 
 pub mod certificate;
@@ -110,11 +110,10 @@ impl Key {
         {
             return Err(usage("key", "--output and --certificate name the same file: expected one for each"));
         }
-        let is_dash = |path: &Option<PathBuf>| path.as_ref().is_some_and(|path| path.as_os_str() == "-");
-        if is_dash(&self.output) {
+        if self.output.as_deref().is_some_and(is_dash) {
             return Err(usage("key", "--output: expected a file; without it, the private key goes to standard output"));
         }
-        if is_dash(&self.certificate) {
+        if self.certificate.as_deref().is_some_and(is_dash) {
             return Err(usage("key", "--certificate: expected a file, found `-`"));
         }
         // Before a key is made: an RSA key takes a while.

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -112,6 +113,11 @@ fn usage(verb: &str, message: impl Display) -> anyhow::Error {
         None => command.error(ErrorKind::ValueValidation, message),
     };
     error.into()
+}
+
+/// Whether a file is `-`, which stands for standard input or output.
+fn is_dash(file: &Path) -> bool {
+    file.as_os_str() == "-"
 }
 
 /// A duration as configurations have it. For clap.

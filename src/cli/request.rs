@@ -19,7 +19,7 @@ use self::tls::Identity;
 pub use self::tls::Trust;
 use super::address::Address;
 use super::credentials::{KeyArgs, TokenArgs};
-use super::{duration, say, stdout, usage};
+use super::{duration, is_dash, say, stdout, usage};
 
 mod challenge;
 mod exchange;
@@ -161,7 +161,7 @@ impl Request {
         if self.include {
             stdout::tell(&show::head(version, status, &answer.head.headers))?;
         }
-        let mut file = match self.output.as_deref().filter(|path| path.as_os_str() != "-") {
+        let mut file = match self.output.as_deref().filter(|path| !is_dash(path)) {
             None => None,
             Some(path) => {
                 let cannot_write = format!("cannot write {}", path.display());
